@@ -1,0 +1,374 @@
+"""Every table of the lake, declared once.
+
+Writers conform their frames to these values, README's table reference is printed from them,
+and readers find here what a row is. Times are TIMESTAMPs in UTC with microseconds.
+"""
+
+from __future__ import annotations
+
+from lake.schema import Column, Table
+
+IDENTIFIERS_TYPE = "array<struct<type:string,value:string>>"
+MOMENT_TYPE = "struct<received_at:timestamp,timestamp:timestamp,message_id:string,source:string>"
+
+_MESSAGE_ID = Column("message_id", "string", "The call's messageId, or `sha:` and a hash of its bytes.")
+_SET = Column("identity_set", "binary", "Key of the identity set: 16 bytes of a hash of its identifiers.")
+_BATCH = Column("batch", "bigint", "The ingest batch that wrote the row.")
+_OBJECT = Column("object", "string", "URI of the landing object.", personal=True)
+_LINE = Column("line", "bigint", "Line in the object, from 1; gz objects are counted unpacked.")
+_SOURCE = Column("source", "string", "Name of the configured source.")
+_TYPE = Column("type", "string", "Identifier type, such as user_id.")
+_VALUE = Column("value", "string", "Normalised identifier value.", personal=True)
+_PROFILE = Column("profile_id", "string", "The profile: 32 hex digits, a hash of space and founder.")
+_FIRST_SEEN = Column("first_seen", "timestamp", "receivedAt of the first call.")
+_LAST_SEEN = Column("last_seen", "timestamp", "receivedAt of the last call.")
+_CALLS = Column("calls", "bigint", "Accepted calls, each counted once.")
+_RUN = Column("run", "string", "The run that wrote the row.")
+
+EVENTS = Table(
+    name="events",
+    about="Every accepted call, once, with its identifiers.",
+    grain=("message_id",),
+    writer="compact",
+    audience="published",
+    rebuildable=False,
+    partitioned_by=("received_date",),
+    columns=(
+        _MESSAGE_ID,
+        Column("type", "string", "identify, track, page, screen, group or alias."),
+        Column("event", "string", "Name of a track call."),
+        Column("name", "string", "Name of a page or screen call."),
+        Column("category", "string", "Category of a page or screen call."),
+        Column("user_id", "string", "userId as sent.", personal=True),
+        Column("anonymous_id", "string", "anonymousId as sent.", personal=True),
+        Column("group_id", "string", "groupId as sent.", personal=True),
+        Column("previous_id", "string", "previousId of an alias call.", personal=True),
+        Column("received_at", "timestamp", "When the call arrived; never null."),
+        Column("sent_at", "timestamp", "sentAt; null where missing or unreadable."),
+        Column("timestamp", "timestamp", "When it happened; null where missing or unreadable."),
+        Column("original_timestamp", "timestamp", "originalTimestamp of the client's clock."),
+        Column(
+            "received_at_from",
+            "string",
+            "The field received_at was taken from: receivedAt, else sentAt, timestamp, "
+            "originalTimestamp or object.",
+        ),
+        Column("bad_times", "int", "How many of the four times were present but unreadable."),
+        Column("channel", "string", "server, browser or mobile, as sent."),
+        Column("version", "string", "Version of the call's format, as sent."),
+        Column("project_id", "string", "projectId as sent."),
+        Column("context", "string", "`context` as its exact JSON text.", personal=True),
+        Column("traits", "string", "`traits` as its exact JSON text.", personal=True),
+        Column("properties", "string", "`properties` as its exact JSON text.", personal=True),
+        Column("integrations", "string", "`integrations` as its exact JSON text.", personal=True),
+        Column(
+            "identifiers",
+            IDENTIFIERS_TYPE,
+            "The call's identifiers, normalised, sorted by type and value.",
+            personal=True,
+        ),
+        Column("identity_set", "binary", "Key of the identity set; null where the call has no identifier."),
+        Column("extraction", "string", "Hash of the extraction rules the identifiers were taken with."),
+        Column("payload_hash", "binary", "16 bytes of a hash of the line; tells true repeats apart."),
+        _SOURCE,
+        _BATCH,
+        _OBJECT,
+        _LINE,
+        Column("received_date", "date", "UTC day of received_at; the partition."),
+    ),
+)
+
+REJECTED_CALLS = Table(
+    name="rejected_calls",
+    about="Every line that was refused, with its reason.",
+    grain=("object", "etag", "line"),
+    writer="compact",
+    audience="state",
+    rebuildable=False,
+    columns=(
+        Column("reason", "string", "Why, in a closed vocabulary: lake/events/rejection.py."),
+        Column("detail", "string", "Where in the line, in words, without a value of it."),
+        Column("raw", "binary", "The line, cut at 64 KiB.", personal=True),
+        Column("bytes", "bigint", "Length of the whole line."),
+        _SOURCE,
+        _BATCH,
+        _OBJECT,
+        Column("etag", "string", "Version of the object."),
+        _LINE,
+    ),
+)
+
+DUPLICATE_CALLS = Table(
+    name="duplicate_calls",
+    about="Every readable line whose message_id another line holds in `events`.",
+    grain=("object", "etag", "line"),
+    writer="compact",
+    audience="state",
+    rebuildable=False,
+    columns=(
+        _MESSAGE_ID,
+        Column("received_at", "timestamp", "When this copy arrived."),
+        Column("payload_differs", "boolean", "Whether its bytes differ from the accepted call's."),
+        Column("payload_hash", "binary", "16 bytes of a hash of this line."),
+        _SOURCE,
+        _BATCH,
+        _OBJECT,
+        Column("etag", "string", "Version of the object."),
+        _LINE,
+    ),
+)
+
+INGEST_LEDGER = Table(
+    name="ingest_ledger",
+    about="Every landing object version that was read: lines = accepted + rejected + duplicate.",
+    grain=("object", "etag"),
+    writer="compact",
+    audience="state",
+    rebuildable=False,
+    columns=(
+        _SOURCE,
+        _OBJECT,
+        Column("etag", "string", "Version of the object: the store's etag, or size and change time."),
+        Column("size", "bigint", "Bytes as listed."),
+        Column("last_modified", "timestamp", "The object's last change as planned."),
+        Column("state", "string", "read, damaged (its rest was unreadable), changed or missing."),
+        Column("lines", "bigint", "Lines read; blank ones are none, an unreadable rest is one."),
+        Column("accepted", "bigint", "Lines that are in events."),
+        Column("rejected", "bigint", "Lines that are in rejected_calls."),
+        Column("duplicate", "bigint", "Lines that are in duplicate_calls."),
+        _BATCH,
+    ),
+)
+
+IDENTITY_SETS = Table(
+    name="identity_sets",
+    about="Every distinct set of identifiers that one call carried.",
+    grain=("identity_set",),
+    writer="stitch",
+    columns=(
+        _SET,
+        Column("identifiers", IDENTIFIERS_TYPE, "The set's identifiers, sorted.", personal=True),
+        _BATCH,
+    ),
+)
+
+SIGHTINGS = Table(
+    name="sightings",
+    about="An identity set seen on one UTC day: partial sums, one row a batch.",
+    grain=("identity_set", "day", "batch"),
+    writer="stitch",
+    columns=(
+        _SET,
+        Column("day", "date", "UTC day, by the clock of identity.order_by."),
+        _CALLS,
+        Column("first", MOMENT_TYPE, "The first call of the day.", personal=True),
+        Column("last", MOMENT_TYPE, "The last call of the day.", personal=True),
+        _BATCH,
+    ),
+)
+
+TRAIT_OBSERVATIONS = Table(
+    name="trait_observations",
+    about="A trait's value as told by calls of one identity set: partial sums, one row a batch.",
+    grain=("identity_set", "trait", "value", "source", "batch"),
+    writer="stitch",
+    columns=(
+        _SET,
+        Column("trait", "string", "The trait's name as sent."),
+        Column("value", "string", "JSON text; null says the trait was removed.", personal=True),
+        _SOURCE,
+        _CALLS,
+        Column("first", MOMENT_TYPE, "The first call that told it.", personal=True),
+        Column("last", MOMENT_TYPE, "The last call that told it.", personal=True),
+        _BATCH,
+    ),
+)
+
+IDENTITIES = Table(
+    name="identities",
+    about="Every identifier: what it is linked to now, or why it links nothing.",
+    grain=("type", "value"),
+    writer="stitch",
+    sorted_by=("identifier_key",),
+    columns=(
+        _TYPE,
+        _VALUE,
+        Column("identifier_key", "bigint", "64-bit hash of type and value."),
+        Column("component", "bigint", "Raw component: the smallest graph key it is connected to."),
+        Column("profile_id", "string", "Its profile; null where a guard keeps it from linking."),
+        Column("guard", "string", "Why it links nothing (blocked), else null."),
+        Column("first", MOMENT_TYPE, "The first call that carried it.", personal=True),
+        Column("last", MOMENT_TYPE, "The last call that carried it.", personal=True),
+        _CALLS,
+    ),
+)
+
+SET_PROFILES = Table(
+    name="set_profiles",
+    about="How every event reaches its profile: join `events` on identity_set.",
+    grain=("identity_set",),
+    writer="stitch",
+    audience="published",
+    sorted_by=("identity_set",),
+    columns=(_SET, _PROFILE),
+)
+
+PROFILES = Table(
+    name="profiles",
+    about="One row a customer.",
+    grain=("profile_id",),
+    writer="publish",
+    audience="published",
+    sorted_by=("profile_id",),
+    columns=(
+        _PROFILE,
+        _FIRST_SEEN,
+        _LAST_SEEN,
+        Column("identifiers", "map<string,array<string>>", "Values by type, sorted.", personal=True),
+        Column("traits", "map<string,string>", "Winning trait values as plain text.", personal=True),
+        _CALLS,
+        Column("first_source", "string", "Source of the first call."),
+        Column("last_source", "string", "Source of the last call."),
+    ),
+)
+
+PROFILE_IDENTIFIERS = Table(
+    name="profile_identifiers",
+    about="Every linking identifier and the one profile it belongs to.",
+    grain=("type", "value"),
+    writer="publish",
+    audience="published",
+    sorted_by=("identifier_key",),
+    columns=(
+        _TYPE,
+        _VALUE,
+        _PROFILE,
+        _FIRST_SEEN,
+        _LAST_SEEN,
+        _CALLS,
+        Column("first_message_id", "string", "The first call that carried it."),
+        Column("first_source", "string", "Source of that call."),
+        Column("identifier_key", "bigint", "64-bit hash of type and value; rows are sorted by it."),
+    ),
+)
+
+PROFILE_TRAITS = Table(
+    name="profile_traits",
+    about="The winning value of every trait, and the call it came from.",
+    grain=("profile_id", "trait"),
+    writer="publish",
+    audience="published",
+    sorted_by=("profile_id", "trait"),
+    columns=(
+        _PROFILE,
+        Column("trait", "string", "The trait's name as sent."),
+        Column("value", "string", "JSON text of the winning value.", personal=True),
+        _MESSAGE_ID,
+        _SOURCE,
+        Column("received_at", "timestamp", "When the winning call arrived."),
+        Column("timestamp", "timestamp", "When it happened by its own clock."),
+        Column("rule", "string", "The survivorship rule that chose it."),
+    ),
+)
+
+PUBLICATIONS = Table(
+    name="publications",
+    about="What each publication shows: one row a published table, all in one commit.",
+    grain=("publication", "table"),
+    writer="publish",
+    audience="control",
+    rebuildable=False,
+    columns=(
+        Column("publication", "bigint", "Number of the publication, from 1."),
+        Column("published_at", "timestamp", "`as_of` of the run."),
+        Column("table", "string", "Name of the published table."),
+        Column("path", "string", "Its path, relative to the lake's root."),
+        Column("version", "bigint", "Its Delta version; pin it when reading."),
+        Column("rows", "bigint", "Its rows."),
+        _RUN,
+    ),
+)
+
+EXPECTATION_RESULTS = Table(
+    name="expectation_results",
+    about="What the quality gate found in each candidate table; counts, never values.",
+    grain=("run", "table", "expectation"),
+    writer="publish",
+    audience="control",
+    rebuildable=False,
+    columns=(
+        _RUN,
+        Column("table", "string", "The candidate table."),
+        Column("expectation", "string", "The expectation with its column, as one phrase."),
+        Column("severity", "string", "block or warn."),
+        Column("success", "boolean", "Whether it held."),
+        Column("observed", "string", "The observed figure, where it is a number."),
+        Column("unexpected", "bigint", "Rows that broke it, where it counts rows."),
+    ),
+)
+
+RUNS = Table(
+    name="runs",
+    about="One row a finished run.",
+    grain=("run",),
+    writer="run",
+    audience="control",
+    rebuildable=False,
+    columns=(
+        _RUN,
+        Column("as_of", "timestamp", "The time the run was planned for."),
+        Column("status", "string", "published, noop or blocked."),
+        Column("publication", "bigint", "The publication it made, else the one in place."),
+        Column("batch", "bigint", "The ingest batch it read, else null."),
+        Column("lines", "bigint", "Lines read."),
+        Column("accepted", "bigint", "Lines accepted."),
+        Column("rejected", "bigint", "Lines rejected."),
+        Column("duplicate", "bigint", "Lines that repeat a call."),
+        Column("sets", "bigint", "Identity sets in the lake."),
+        Column("profiles", "bigint", "Profiles published."),
+        Column("seconds", "double", "Wall time of the run."),
+        Column("code", "string", "Version of the product."),
+        Column("config", "string", "Hash of the configuration."),
+    ),
+)
+
+TABLES: tuple[Table, ...] = (
+    EVENTS,
+    REJECTED_CALLS,
+    DUPLICATE_CALLS,
+    INGEST_LEDGER,
+    IDENTITY_SETS,
+    SIGHTINGS,
+    TRAIT_OBSERVATIONS,
+    IDENTITIES,
+    SET_PROFILES,
+    PROFILES,
+    PROFILE_IDENTIFIERS,
+    PROFILE_TRAITS,
+    PUBLICATIONS,
+    EXPECTATION_RESULTS,
+    RUNS,
+)
+
+PUBLISHED: tuple[Table, ...] = tuple(t for t in TABLES if t.audience == "published")
+
+
+def table(name: str) -> Table:
+    """The declared table of this name; KeyError if there is none."""
+    return {t.name: t for t in TABLES}[name]
+
+
+def reference() -> str:
+    """The table reference as Markdown, for README."""
+    parts = []
+    for t in TABLES:
+        rebuild = "may be rebuilt from `events`" if t.rebuildable else "cannot be rebuilt"
+        head = f"#### `{t.name}`\n\n{t.about}"
+        facts = (
+            f"One row per {', '.join(f'`{g}`' for g in t.grain)} · {t.audience} · "
+            f"written by {t.writer} · {rebuild}"
+            + (f" · partitioned by `{', '.join(t.partitioned_by)}`" if t.partitioned_by else "")
+        )
+        rows = "\n".join(f"| `{c.name}` | `{c.type}` | {c.about} |" for c in t.columns)
+        parts.append(f"{head}\n\n{facts}\n\n| column | type | what it says |\n|---|---|---|\n{rows}")
+    return "\n\n".join(parts)
