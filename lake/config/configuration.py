@@ -1,0 +1,157 @@
+"""The whole configuration, its fingerprints and its JSON Schema."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import astuple
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, PrivateAttr
+
+from lake.config.environment import typed
+from lake.config.json_schema import published
+from lake.config.locations import uri
+from lake.config.models import (
+    SPACE,
+    Identity,
+    Location,
+    Quality,
+    Settings,
+    Source,
+    SourceName,
+    Spark,
+    Storage,
+    Whole,
+)
+from lake.config.overrides import Override
+
+#: Spark's own rule for what to redact in its pages and logs (spark.redaction.regex), and keys.
+_SECRET_NAME = re.compile(r"(?i)secret|password|token|access[.]?key|credential|api[.]?key")
+
+
+class Config(Settings):
+    """A configuration that was accepted as a whole.
+
+    Locations are absolute: relative ones are relative to the file they were read from.
+    """
+
+    space: Annotated[str, Field(pattern=SPACE)] = Field(
+        description="The name of the space. Part of every profile_id: another name, other ids."
+    )
+    root: Location = Field(
+        description="Where every table lies: a folder, or s3a://bucket/prefix. "
+        "Relative to this file."
+    )
+    sources: Mapping[SourceName, Source] = Field(
+        min_length=1, description="Where calls land, by the name of their source."
+    )
+    line_limit: Annotated[Whole, BeforeValidator(typed)] = Field(
+        default=1024 * 1024,
+        description="The longest line that is read, in bytes; longer ones are rejected.",
+    )
+    identity: Identity = Field(
+        default_factory=Identity, description="How calls are joined to profiles."
+    )
+    storage: Storage = Field(
+        default_factory=Storage, description="Access to an S3-compatible store."
+    )
+    quality: Quality = Field(
+        default_factory=Quality, description="What a publication must satisfy."
+    )
+    spark: Spark = Field(default_factory=Spark, description="Settings passed on to Spark.")
+
+    _overrides: tuple[Override, ...] = PrivateAttr(default=())
+    _written: Mapping[str, str] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def accepted(
+        cls, values: Mapping[str, Any], folder: Path, overrides: tuple[Override, ...] = ()
+    ) -> Config:
+        """The configuration of a file's values, which lie in ``folder``.
+
+        Raises pydantic.ValidationError. Checks between settings are ``load``'s work.
+        """
+        config = cls.model_validate(values, context={"folder": folder})
+        config._overrides = overrides
+        config._written = _locations(values)
+        return config
+
+    @property
+    def root_uri(self) -> str:
+        """The root as Spark takes it: ``s3a://…`` or ``file://…``."""
+        return uri(self.root)
+
+    @property
+    def overrides(self) -> tuple[Override, ...]:
+        """The pairs of the overrides file, sorted, each once."""
+        return self._overrides
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits of everything configured, secrets apart.
+
+        Paths count as they are written, so a relative one is the same on every machine; of the
+        overrides file the content counts. Comments, order of keys and spelling of a default do
+        not; the order of identifiers, their priority, does.
+        """
+        plain = self.model_dump(mode="json", exclude={"storage": {"access_key", "secret_key"}})
+        plain["root"] = self._written.get("root", plain["root"])
+        for name, source in plain["sources"].items():
+            source["path"] = self._written.get(f"sources.{name}.path", source["path"])
+        quality = plain["quality"]
+        quality["expectations"] = self._written.get("quality.expectations", quality["expectations"])
+        plain["identity"] = self._resolution(Identity.model_fields)
+        conf = plain["spark"]["conf"]
+        plain["spark"]["conf"] = {k: v for k, v in conf.items() if not _SECRET_NAME.search(k)}
+        return _hash(plain)
+
+    @property
+    def resolution_fingerprint(self) -> str:
+        """16 hexadecimal digits of what decides which identity sets form a profile.
+
+        That is strategy, order, identifiers with their priority, limits and windows, caps,
+        blocked values, shared values and the overrides' content. How values are normalised and
+        whether unknown types link belongs to it, because blocked values, overrides and types
+        met earlier pass through them. Where identifiers are found in a call does not: that
+        decides what the sets are.
+        """
+        extraction = {"properties_email", "ios_idfa_needs_tracking"}
+        resolution = self._resolution(Identity.model_fields.keys() - extraction)
+        for _, rule in resolution["identifiers"]:
+            del rule["key"]
+        return _hash(resolution)
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """The JSON Schema (draft 2020-12) of a configuration file, for editors."""
+        return published(cls.model_json_schema())
+
+    def _resolution(self, fields: Any) -> dict[str, Any]:
+        """The identity block as plain values in one order, with the overrides' content."""
+        plain = self.identity.model_dump(mode="json", include=set(fields))
+        # A mapping loses its order in the hash, and the order of the types is their priority.
+        plain["identifiers"] = [[name, rule] for name, rule in plain["identifiers"].items()]
+        blocked = plain["blocked"]
+        for rules in (blocked, *blocked["by_type"].values()):
+            rules["values"] = sorted(set(rules["values"]))
+            rules["patterns"] = sorted(set(rules["patterns"]))
+        plain["overrides"] = [list(astuple(pair)) for pair in self._overrides]
+        return plain
+
+
+def _locations(values: Mapping[str, Any]) -> dict[str, str]:
+    """The locations of a valid file as they are written there."""
+    found = {f"sources.{name}.path": source["path"] for name, source in values["sources"].items()}
+    expectations = values.get("quality", {}).get("expectations")
+    if expectations is not None:
+        found["quality.expectations"] = expectations
+    return {"root": values["root"], **found}
+
+
+def _hash(plain: object) -> str:
+    text = json.dumps(plain, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

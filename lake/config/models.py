@@ -1,0 +1,315 @@
+"""What can be configured: every setting, its default and what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import phonenumbers
+import re2
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from lake.config.environment import typed
+from lake.config.identifiers import (
+    DEFAULT_LIMIT,
+    GROUP_ID,
+    SEGMENT_TYPES,
+    TYPE_NAME,
+    TYPE_NAME_WORDS,
+    default_limit,
+)
+from lake.config.locations import local_path, located
+
+SPACE = r"^[a-z][a-z0-9_-]{0,62}$"
+SOURCE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
+REGION = r"^[A-Z]{2}$"
+ENDPOINT = r"^https?://[A-Za-z0-9._:\[\]-]+/?$"
+
+#: What each pattern means, for a reader.
+PATTERN_WORDS: Mapping[str, str] = {
+    SPACE: "a lower-case name: a letter, then letters, digits, _ or -",
+    SOURCE_NAME: "a name of letters, digits, _, . or -",
+    TYPE_NAME: TYPE_NAME_WORDS,
+    REGION: "two capital letters",
+    ENDPOINT: "http:// or https:// and a host, without a user or a path",
+}
+
+
+class Settings(BaseModel):
+    """A group of settings: nothing unknown, nothing converted, nothing changed later."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def _folder(info: ValidationInfo) -> Path:
+    """The folder that relative paths are relative to: the file's, else the current one."""
+    folder = (info.context or {}).get("folder", Path())
+    assert isinstance(folder, Path)
+    return folder
+
+
+def _located(text: str, info: ValidationInfo) -> str:
+    return located(text, _folder(info))
+
+
+def _local(text: str, info: ValidationInfo) -> str:
+    return local_path(text, _folder(info))
+
+
+def _compiled(pattern: str) -> str:
+    """The pattern, if RE2 takes it; else an error of type ``re2`` with RE2's reason."""
+    options = re2.Options()
+    options.log_errors = False  # its own log would print the pattern a second time
+    try:
+        re2.compile(pattern, options)
+    except re2.error as error:
+        reason = error.args[0]
+        said = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
+        raise PydanticCustomError("re2", "RE2 refuses it", {"reason": said}) from None
+    return pattern
+
+
+def _person_type(name: str) -> str:
+    if name == "group_id":
+        raise ValueError(GROUP_ID)
+    return name
+
+
+def _supported_region(region: str | None) -> str | None:
+    """The region, if phone numbers of it are known; else ValueError."""
+    if region is None or region in phonenumbers.SUPPORTED_REGIONS:
+        return region
+    hint = "; did you mean GB?" if region == "UK" else ""
+    raise ValueError(
+        f"found no region with phone numbers, wanted an ISO 3166 code such as US{hint}"
+    )
+
+
+def _text(value: object) -> object:
+    """A number or a switch as Spark writes it; anything else as it is."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else value
+
+
+Whole = Annotated[int, Field(ge=1)]
+Switch = Annotated[bool, BeforeValidator(typed)]
+Location = Annotated[str, AfterValidator(_located), Field(json_schema_extra={"format": "location"})]
+LocalPath = Annotated[str, AfterValidator(_local)]
+Pattern = Annotated[str, AfterValidator(_compiled)]
+Secret = Annotated[SecretStr, Field(min_length=1)]
+TypeName = Annotated[str, Field(pattern=TYPE_NAME), AfterValidator(_person_type)]
+SourceName = Annotated[str, Field(pattern=SOURCE_NAME)]
+SparkValue = Annotated[str, BeforeValidator(_text)]
+
+
+class Source(Settings):
+    """Where one source's calls land."""
+
+    path: Location = Field(
+        description="A folder, or s3://bucket/prefix. Every object below it is read, as NDJSON, "
+        "gzipped or plain. Relative to this file."
+    )
+
+
+class Identifier(Settings):
+    """How one type of identifier is found, written and limited."""
+
+    limit: Annotated[Whole | None, BeforeValidator(typed)] = Field(
+        default=DEFAULT_LIMIT,
+        description="How many values of this type one profile may have; null: any number. "
+        "Left out: 1 for user_id, 5 for every other, as in Segment.",
+    )
+    window: Literal["ever", "daily", "weekly", "monthly", "annually"] = Field(
+        default="ever",
+        description="The time in which the limit counts values: ever, or those added in a "
+        "sliding day, week, month or year.",
+    )
+    normalise: Literal["exact", "lower", "email", "phone", "digits"] = Field(
+        default="exact",
+        description="How values are written before they are compared: exact (only trimmed), "
+        "lower, email, phone (E.164) or digits. Left out: email for email, exact for every other.",
+    )
+    region: Annotated[
+        Annotated[str, Field(pattern=REGION)] | None, AfterValidator(_supported_region)
+    ] = Field(
+        default=None,
+        description="For normalise: phone. The region of numbers without a country code, such as "
+        "US; null: such numbers identify nobody.",
+    )
+    last: Annotated[Whole | None, BeforeValidator(typed)] = Field(
+        default=None,
+        description="For normalise: digits. Compare only so many digits at the end; null: all.",
+    )
+    key: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None,
+        description="For a custom type: its key in traits, properties, context.traits and "
+        "context.externalIds, found in snake_case and camelCase; null: the type's name.",
+    )
+
+    def of_type(self, name: str) -> Identifier:
+        """These settings with what was left out filled in for a type of this name."""
+        defaults: dict[str, object] = {"limit": default_limit(name)}
+        if name == "email":
+            defaults["normalise"] = "email"
+        missing = {k: v for k, v in defaults.items() if k not in self.model_fields_set}
+        return self.model_copy(update=missing)
+
+
+class Caps(Settings):
+    """How large one profile may grow; beyond it, calls still resolve but link nothing new."""
+
+    merges: Annotated[int, Field(ge=0), BeforeValidator(typed)] = Field(
+        default=100, description="How many other profiles may be merged into one."
+    )
+    mappings: Annotated[Whole, BeforeValidator(typed)] = Field(
+        default=1000, description="How many identifiers one profile may have."
+    )
+
+
+class BlockedValues(Settings):
+    """Values of one type that identify nobody."""
+
+    values: tuple[str, ...] = Field(
+        default=(), repr=False, description="Exact values, compared after normalising."
+    )
+    patterns: tuple[Pattern, ...] = Field(
+        default=(),
+        repr=False,
+        description="RE2 patterns; one blocks a value if it is found anywhere in it, "
+        "so use ^ and $ to tie it down.",
+    )
+
+
+class Blocked(BlockedValues):
+    """Values that identify nobody: they stay in their calls and link nothing."""
+
+    builtin: Switch = Field(
+        default=True,
+        description="Also block the built-in pack: Segment's four (zeroes and dashes, -1, null, "
+        "anonymous) and common placeholders.",
+    )
+    by_type: Mapping[TypeName, BlockedValues] = Field(
+        default_factory=dict, description="The same for single types of identifier."
+    )
+
+
+class Shared(Settings):
+    """Values that belong to too many to identify one: a kiosk's device, a noreply address."""
+
+    mode: Literal["off", "auto", "limits"] = Field(
+        default="off",
+        description="off; auto: find such values from the data and report the evidence; "
+        "limits: by the numbers in limits.",
+    )
+    limits: Mapping[TypeName, Mapping[TypeName, Annotated[Whole, BeforeValidator(typed)]]] = Field(
+        default_factory=dict,
+        description="For mode: limits. A value of the outer type that is seen with more than so "
+        "many values of the inner type links nothing.",
+    )
+
+
+class Identity(Settings):
+    """How calls are joined to profiles. All defaults are Segment's."""
+
+    strategy: Literal["segment", "latest_wins", "components"] = Field(
+        default="segment",
+        description="segment: Segment's rules, call by call; latest_wins: the newest links win, "
+        "types with limit 1 are unique; components: whatever is connected, no limits.",
+    )
+    order_by: Literal["received_at", "timestamp"] = Field(
+        default="received_at",
+        description="The time that orders calls: of arrival, or the one the call states.",
+    )
+    on_limit: Literal["drop_lowest", "drop_conflict"] = Field(
+        default="drop_lowest",
+        description="What a call loses at a limit: its identifier of lowest priority, or the "
+        "lowest of those that take part in the conflict.",
+    )
+    unknown_types: Literal["add", "ignore"] = Field(
+        default="add",
+        description="Types met only in context.externalIds: add them after all others, by the "
+        "alphabet, with limit 5 ever; or ignore them.",
+    )
+    properties_email: Switch = Field(
+        default=True,
+        description="Take properties.email as an email. Segment's pages contradict each other.",
+    )
+    ios_idfa_needs_tracking: Switch = Field(
+        default=True,
+        description="Take ios.idfa only where adTrackingEnabled is true. Segment's pages "
+        "contradict each other.",
+    )
+    identifiers: Mapping[TypeName, Identifier] = Field(
+        default_factory=lambda: {name: Identifier() for name in SEGMENT_TYPES},
+        min_length=1,
+        validate_default=True,
+        description="The types of identifier, the strongest first. The list replaces Segment's "
+        "ten; left out, those are taken with Segment's limits.",
+    )
+    caps: Caps = Field(default_factory=Caps, description="How large one profile may grow.")
+    blocked: Blocked = Field(default_factory=Blocked, description="Values that identify nobody.")
+    shared: Shared = Field(
+        default_factory=Shared, description="Values shared by too many to identify one."
+    )
+    overrides: LocalPath | None = Field(
+        default=None,
+        description="A CSV file of pairs that belong together or never do: "
+        "rule,type_a,value_a,type_b,value_b. Relative to this file.",
+    )
+
+    @field_validator("identifiers")
+    @classmethod
+    def _complete(cls, value: Mapping[str, Identifier]) -> Mapping[str, Identifier]:
+        return {name: identifier.of_type(name) for name, identifier in value.items()}
+
+    @property
+    def known_types(self) -> frozenset[str] | None:
+        """The only types there are; None while others may be added."""
+        return frozenset(self.identifiers) if self.unknown_types == "ignore" else None
+
+
+class Storage(Settings):
+    """Access to an S3-compatible store; on AWS, leave it out and the default chain is used."""
+
+    endpoint: Annotated[str, Field(pattern=ENDPOINT)] | None = Field(
+        default=None, description="The store's address; null: AWS."
+    )
+    region: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None, description="The store's region; null: from the environment."
+    )
+    access_key: Secret | None = Field(
+        default=None, description="The access key; null: the default chain. Never printed."
+    )
+    secret_key: Secret | None = Field(
+        default=None, description="The secret key; null: the default chain. Never printed."
+    )
+
+
+class Quality(Settings):
+    """What a publication must satisfy."""
+
+    expectations: LocalPath | None = Field(
+        default=None,
+        description="A folder of expectations that replace or extend those that come with the "
+        "product. Relative to this file.",
+    )
+
+
+class Spark(Settings):
+    """Settings passed on to Spark."""
+
+    conf: Mapping[str, SparkValue] = Field(
+        default_factory=dict, repr=False, description="Spark settings by name, passed on as text."
+    )
