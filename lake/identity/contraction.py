@@ -1,0 +1,210 @@
+"""Partition-forest contraction: the kernels that shrink a graph to its components.
+
+An edge is two signed 64-bit keys. A *star* is a pair of arrays ``(nodes, roots)`` that names
+every node once beside the smallest key it is known to be connected to. Three kernels make
+components of edges that no single task could hold:
+
+=========  =====================================  ============================================
+kernel     sees                                   says
+=========  =====================================  ============================================
+`forests`  any slice of the edges                 the star of each slice of bounded size
+`unions`   every star row of some of the nodes    one root a node, and the links between roots
+`finish`   all edges, or all links that are left  the component of each node
+=========  =====================================  ============================================
+
+Links connect exactly the roots that the edges connect, and there are several times fewer of
+them. A label is always a minimum, so the component of a node is the smallest key it can reach,
+whatever the slices, their order or how often a task was tried. The functions on arrays are
+pure; those on Arrow batches are the bodies of ``DataFrame.mapInArrow``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from lake.errors import ContractError
+
+Keys = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.signedinteger[Any]]
+
+CHUNK_EDGES = 4_000_000
+"""Edges that `forests` solves at once; with `BYTES_PER_EDGE` this bounds its memory."""
+
+BYTES_PER_EDGE = 95
+"""Peak memory of `star` for one edge of random keys, its Arrow batches included."""
+
+_ROWS_PER_BATCH = 1 << 18
+_NONE: Keys = np.empty(0, dtype=np.int64)
+
+
+def finish_edges(worker_bytes: int) -> int:
+    """Edges that one Python worker of this much memory finishes at once, with 30 % to spare."""
+    return int(0.7 * worker_bytes / BYTES_PER_EDGE)
+
+
+def star(a: Keys, b: Keys) -> tuple[Keys, Keys]:
+    """The nodes of the edges ``a[i] - b[i]``, each once, and the smallest key of its component.
+
+    An edge of a node to itself is how a node without edges is named. O(m log n) at worst.
+    """
+    codes, nodes = _encoded(np.concatenate((a, b)))
+    label = _lowest_reachable(codes[: len(a)], codes[len(a) :], len(nodes))
+    return nodes, _minima(label, nodes, len(nodes))[label]
+
+
+def union(node: Keys, root: Keys) -> tuple[Keys, Keys, Keys, Keys]:
+    """One root a node, and what that leaves to be said: ``(nodes, roots, linked, into)``.
+
+    In: star rows, all those of a node together. The smallest root of a node stays with it; the
+    others are linked to it, and links that follow from one another are left out.
+    """
+    codes, nodes = _encoded(node)
+    roots = _minima(codes, root, len(nodes))
+    smallest = roots[codes]
+    several = root != smallest
+    linked, into = star(root[several], smallest[several])
+    kept = linked != into
+    return nodes, roots, linked[kept], into[kept]
+
+
+def parts(component: Keys, a: Keys, b: Keys) -> tuple[Keys, Keys]:
+    """Each component among the rows, and into how many pieces its own edges leave it.
+
+    In: the nodes of a component as edges to themselves, and its edges, ``a`` being the node
+    that is in the component. One piece is right. This is a check, so it shares nothing with
+    `star`: the encoding is by sorting and the solver is scipy's.
+    """
+    nodes, codes = np.unique(np.concatenate((a, b)), return_inverse=True)
+    ends = (codes[: len(a)], codes[len(a) :])
+    graph = coo_array((np.ones(len(a)), ends), shape=(len(nodes), len(nodes)))
+    pieces, piece = connected_components(graph, directed=False)
+    names, component_code = np.unique(component, return_inverse=True)
+    met = np.unique(component_code * np.int64(max(pieces, 1)) + piece[ends[0]])
+    return names, np.bincount(met // max(pieces, 1), minlength=len(names)).astype(np.int64)
+
+
+def forests(
+    batches: Iterator[pa.RecordBatch], chunk_edges: int = CHUNK_EDGES
+) -> Iterator[pa.RecordBatch]:
+    """Edges ``(a, b)`` in; ``(node, root)`` out: the star of each chunk, one after another."""
+    for a, b in _chunks(batches, chunk_edges):
+        yield from _rows(("node", "root"), star(a, b))
+
+
+def unions(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Star rows ``(node, root)`` in; ``(node, root, link)`` out.
+
+    A row with ``link`` false is a node and its root; one with ``link`` true is an edge between
+    two roots. Holds all rows of its partition, which must have every row of its nodes.
+    """
+    for node, root in _chunks(batches, None):
+        nodes, roots, linked, into = union(node, root)
+        names = ("node", "root", "link")
+        yield from _rows(names, (nodes, roots, np.zeros(len(nodes), dtype=np.bool_)))
+        yield from _rows(names, (linked, into, np.ones(len(linked), dtype=np.bool_)))
+
+
+def finish(
+    batches: Iterator[pa.RecordBatch], chunk_edges: int = CHUNK_EDGES
+) -> Iterator[pa.RecordBatch]:
+    """All edges ``(a, b)`` in; ``(node, component)`` out, every node once.
+
+    More than a chunk is folded chunk by chunk into one star, so that memory grows with the
+    nodes and never with the edges.
+    """
+    solved = (_NONE, _NONE)
+    for a, b in _chunks(batches, chunk_edges):
+        solved = star(np.concatenate((solved[0], a)), np.concatenate((solved[1], b)))
+    yield from _rows(("node", "component"), solved)
+
+
+def part_counts(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Rows ``(component, a, b)`` of whole components in; ``(component, parts)`` out: `parts`."""
+    for component, a, b in _chunks(batches, None):
+        yield from _rows(("component", "parts"), parts(component, a, b))
+
+
+def _encoded(keys: Keys) -> tuple[Codes, Keys]:
+    """A code from 0 for every key, and the key of every code."""
+    codes, nodes = pd.factorize(keys)
+    narrow = np.int32 if len(nodes) <= np.iinfo(np.int32).max else np.int64
+    return codes.astype(narrow, copy=False), np.asarray(nodes, dtype=np.int64)
+
+
+def _lowest_reachable(x: Codes, y: Codes, nodes: int) -> Codes:
+    """The smallest code that each of the codes below ``nodes`` can reach over the edges x - y.
+
+    In every round each root hooks onto its smallest neighbour and paths are flattened. A root
+    that nobody hooked onto, and that had no smaller neighbour itself, has one in the next round:
+    so the roots of a component at least halve in two rounds.
+    """
+    label = np.arange(nodes, dtype=x.dtype)
+    while len(x):
+        high = np.maximum(x, y)
+        np.minimum.at(label, high, np.minimum(x, y))
+        _flatten(label, high)
+        x, y = label[x], label[y]
+        apart = x != y
+        x, y = x[apart], y[apart]
+    _flatten(label, slice(None))
+    return label
+
+
+def _flatten(label: Codes, at: Codes | slice) -> None:
+    """Follow labels from the given places to their ends, doubling the step each time."""
+    here = label[at]
+    while True:
+        further = label[here]
+        if np.array_equal(further, here):
+            return
+        label[at] = here = further
+
+
+def _minima(group: Codes, values: Keys, groups: int) -> Keys:
+    """The smallest value of each group; groups without a value get the largest integer."""
+    smallest = np.full(groups, np.iinfo(np.int64).max, dtype=np.int64)
+    np.minimum.at(smallest, group, values)
+    return smallest
+
+
+def _chunks(batches: Iterator[pa.RecordBatch], rows: int | None) -> Iterator[tuple[Keys, ...]]:
+    """The columns of the batches, joined until another batch would exceed ``rows`` (None: all)."""
+    held: list[pa.RecordBatch] = []
+    count = 0
+    for batch in batches:
+        if held and rows is not None and count + batch.num_rows > rows:
+            yield _columns(held)
+            held, count = [], 0
+        if batch.num_rows:
+            held.append(batch)
+            count += batch.num_rows
+    if held:
+        yield _columns(held)
+
+
+def _columns(batches: list[pa.RecordBatch]) -> tuple[Keys, ...]:
+    table = pa.Table.from_batches(batches)
+    nulls = sum(column.null_count for column in table.columns)
+    if nulls:
+        raise ContractError(
+            f"{nulls} null keys among {table.num_rows} edges; "
+            "an edge has two ends: leave out edges to nothing before the graph is built"
+        )
+    return tuple(column.to_numpy() for column in table.columns)
+
+
+def _rows(
+    names: tuple[str, ...], columns: tuple[npt.NDArray[Any], ...]
+) -> Iterator[pa.RecordBatch]:
+    """The columns as batches that are small enough to be streamed."""
+    whole = pa.RecordBatch.from_arrays([pa.array(c) for c in columns], names=list(names))
+    for start in range(0, whole.num_rows, _ROWS_PER_BATCH):
+        yield whole.slice(start, _ROWS_PER_BATCH)

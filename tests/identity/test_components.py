@@ -1,0 +1,302 @@
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from structlog.testing import capture_logs
+
+from lake.identity.components import (
+    Materialised,
+    broken_links,
+    connected_components,
+    over_merged,
+)
+from tests.support import graphs as g
+
+needs_field_graphs = pytest.mark.skipif(
+    not (g.DATA / "graphs").is_dir(), reason="the reference graphs of ../shared/data are absent"
+)
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    os.environ["PYTHONPATH"] = os.getcwd()
+    conf = {
+        "spark.master": "local[2]",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.log.level": "ERROR",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.memory": "3g",
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.shuffle.partitions": "2",
+        "spark.default.parallelism": "2",
+    }
+    builder = SparkSession.builder
+    for key, value in conf.items():
+        builder = builder.config(key, value)
+    session = builder.getOrCreate()
+    yield session
+    session.stop()
+
+
+class Scratch:
+    """Scratch tables as Parquet folders, and the rows of each."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.rows: dict[str, int] = {}
+
+    def __call__(self, name: str, frame: DataFrame) -> Materialised:
+        path = self.root / name
+        frame.write.mode("overwrite").parquet(str(path))
+        self.rows[name] = sum(pq.read_metadata(p).num_rows for p in path.glob("*.parquet"))
+        stored = frame.sparkSession.read.schema(frame.schema).parquet(str(path))
+        return Materialised(stored, self.rows[name])
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Scratch:
+    return Scratch(tmp_path / "scratch")
+
+
+@pytest.fixture
+def stored(spark: SparkSession, tmp_path: Path) -> Callable[[list[g.Edge]], DataFrame]:
+    """Edges as a stored table of eight files."""
+
+    def edges_frame(edges: list[g.Edge]) -> DataFrame:
+        a, b = g.ends(edges)
+        path = tmp_path / f"edges_{len(list(tmp_path.iterdir()))}"
+        path.mkdir()
+        for i in range(8):
+            part = pa.table({"a": a[i::8], "b": b[i::8]})
+            pq.write_table(part, path / f"{i}.parquet")
+        return spark.read.schema("a bigint, b bigint").parquet(str(path))
+
+    return edges_frame
+
+
+def rows(frame: DataFrame) -> list[g.Edge]:
+    table = frame.select("node", "component").toArrow()
+    return g.sorted_rows(table["node"].to_numpy(), table["component"].to_numpy())
+
+
+@cache
+def all_shapes() -> tuple[list[g.Edge], list[g.Edge]]:
+    """Every graph of five nodes, and every hard shape, in one graph; and its components."""
+    shapes = [
+        *g.five_node_graphs(),
+        g.chain(2_000),
+        g.shuffled(g.chain(2_000)),
+        g.star(5_000, hub=5_000),
+        g.hairball(2_000, 20_000),
+        [(0, 1)] * 1_000 + [(1, 0)] * 1_000,
+        g.loops(range(500)),
+    ]
+    edges = [*g.side_by_side(shapes, g.scattered), (-5, -4), (-4, -3)]
+    return edges, sorted(g.union_find(edges).items())
+
+
+@cache
+def long_chains() -> tuple[list[g.Edge], list[g.Edge]]:
+    edges = g.side_by_side(
+        [g.chain(100_000), g.shuffled(g.chain(100_000))], lambda key: key - 70_000
+    )
+    return edges, sorted(g.union_find(edges).items())
+
+
+def test_all_shapes_are_solved_by_one_task(stored, scratch) -> None:
+    edges, expected = all_shapes()
+    assert rows(connected_components(stored(edges), scratch, edge_rows=len(edges))) == expected
+    assert scratch.rows == {}
+
+
+def test_edges_of_unknown_number_are_stored_and_counted_first(stored, scratch) -> None:
+    edges, expected = all_shapes()
+    assert rows(connected_components(stored(edges), scratch)) == expected
+    assert scratch.rows == {"edges": len(edges)}
+
+
+@pytest.mark.parametrize(("slices", "partitions", "levels"), [(1, 1, 1), (8, 3, 2), (3, None, 2)])
+def test_all_shapes_are_solved_by_contraction(stored, scratch, slices, partitions, levels) -> None:
+    edges, expected = all_shapes()
+    frame = stored(edges).repartition(slices)
+    found = connected_components(
+        frame, scratch, edge_rows=len(edges), finish_edges=400, partitions=partitions
+    )
+    assert rows(found) == expected
+    assert max(int(name[-1]) for name in scratch.rows) >= levels
+    assert scratch.rows["links_1"] < len(edges) // 2
+
+
+def test_long_chains_are_solved_by_contraction(stored, scratch) -> None:
+    edges, expected = long_chains()
+    frame = stored(edges).repartition(8)
+    found = connected_components(frame, scratch, edge_rows=len(edges), finish_edges=100_000)
+    assert rows(found) == expected
+
+
+def test_a_join_too_large_to_broadcast_gives_the_same(stored, scratch, monkeypatch) -> None:
+    monkeypatch.setattr("lake.identity.components.BROADCAST_ROWS", 0)
+    edges, expected = all_shapes()
+    found = connected_components(
+        stored(edges).repartition(4), scratch, edge_rows=len(edges), finish_edges=5_000
+    )
+    assert rows(found) == expected
+
+
+def test_contraction_that_does_not_end_is_finished_with_a_warning(
+    stored, scratch, monkeypatch
+) -> None:
+    monkeypatch.setattr("lake.identity.components.MAX_LEVELS", 3)
+    monkeypatch.setattr("lake.identity.components._SLOW", 0.1)
+    edges, expected = long_chains()
+    with capture_logs() as logs:
+        found = connected_components(
+            stored(edges).repartition(8),
+            scratch,
+            edge_rows=len(edges),
+            finish_edges=0,
+            partitions=8,
+        )
+    assert rows(found) == expected
+    assert logs == [
+        {
+            "event": "components.levels_exhausted",
+            "log_level": "warning",
+            "levels": 3,
+            "links": scratch.rows["links_3"],
+        }
+    ]
+
+
+@pytest.mark.parametrize("finish_edges", [10, 0], ids=["one task", "contraction"])
+@pytest.mark.parametrize(
+    ("edges", "expected"),
+    [([], []), ([(3, -2)], [(-2, -2), (3, -2)]), ([(6, 6)], [(6, 6)])],
+    ids=["none", "one", "a loop"],
+)
+def test_the_smallest_graphs(stored, scratch, edges, expected, finish_edges) -> None:
+    found = connected_components(
+        stored(edges), scratch, edge_rows=len(edges), finish_edges=finish_edges
+    )
+    assert rows(found) == expected
+    assert found.dtypes == [("node", "bigint"), ("component", "bigint")]
+
+
+def test_one_level_takes_no_more_than_twelve_jobs(spark, stored, scratch) -> None:
+    edges, _ = all_shapes()
+    frame = stored(edges)
+    spark.sparkContext.setJobGroup("one level", "counted")
+    try:
+        rows(connected_components(frame, scratch, edge_rows=len(edges), finish_edges=15_000))
+        jobs = spark.sparkContext.statusTracker().getJobIdsForGroup("one level")
+    finally:
+        spark.sparkContext.setLocalProperty("spark.jobGroup.id", None)
+    assert set(scratch.rows) == {"level_1", "links_1"}
+    assert 3 <= len(jobs) <= 12
+
+
+def test_broken_links_are_edges_between_components_or_to_nothing(spark) -> None:
+    edges = spark.createDataFrame([(1, 2), (2, 3), (3, 9), (4, 4)], "a bigint, b bigint")
+    components = spark.createDataFrame(
+        [(1, 1), (2, 1), (3, 3), (4, 4)], "node bigint, component bigint"
+    )
+    found = broken_links(edges, components).collect()
+    assert sorted(map(tuple, found)) == [(2, 3, 1, 3), (3, 9, 3, None)]
+
+
+def test_over_merged_components_come_back_with_their_pieces(spark) -> None:
+    edges = spark.createDataFrame([(1, 2), (4, 5), (6, 6), (8, 9)], "a bigint, b bigint")
+    components = spark.createDataFrame(
+        [(1, 1), (2, 1), (4, 4), (5, 4), (6, 4), (8, 8), (9, 8)], "node bigint, component bigint"
+    )
+    assert [tuple(row) for row in over_merged(edges, components).collect()] == [(4, 2)]
+    assert [tuple(row) for row in over_merged(edges, components, sampled=0).collect()] == [(4, 2)]
+    assert over_merged(edges, components, largest=0, sampled=0).collect() == []
+
+
+def test_components_of_all_shapes_break_no_invariant(stored, spark) -> None:
+    edges, expected = all_shapes()
+    nodes, components = g.ends(expected)
+    table = spark.createDataFrame(pa.table({"node": nodes, "component": components}))
+    assert broken_links(stored(edges), table).collect() == []
+    assert over_merged(stored(edges), table, largest=10, sampled=500).collect() == []
+
+
+FIELD = {
+    "CA-CondMat.txt": "CA-CondMat.txt.gz",
+    "CA-GrQc.txt": "CA-GrQc.txt.gz",
+    "PGPgiantcompo.graph": "PGPgiantcompo.graph.gz",
+    "email-Eu-core.csv": "email-Eu-core.csv",
+    "karate-disjoint.csv": "karate-disjoint.csv",
+    "ldbc/example-directed": "ldbc/example_example-directed.e",
+    "ldbc/example-undirected": "ldbc/example_example-undirected.e",
+    "netscience.csv": "netscience.csv",
+    "p2p-31.e": "p2p-31.e.gz",
+    "power.graph": "power.graph.gz",
+}
+REFERENCE = {
+    "ldbc/example-directed": "ldbc/example_example-directed-WCC",
+    "ldbc/example-undirected": "ldbc/example_example-undirected-WCC",
+    "ldbc/wcc_dir": "ldbc/wcc_dir-output",
+    "ldbc/wcc_undir": "ldbc/wcc_undir-output",
+    "p2p-31.e": "p2p-31-WCC.gz",
+}
+
+
+def field_graphs() -> dict[str, list[g.Edge]]:
+    """The reference graphs by name; two of them name their nodes in a list of their own."""
+    graphs = {name: g.field_graph(path) for name, path in FIELD.items()}
+    graphs["p2p-31.e"] += g.field_nodes("p2p-31.v.gz")
+    for name in ("ldbc/wcc_dir", "ldbc/wcc_undir"):
+        graphs[name] = g.field_graph(f"{name}-input")
+    return graphs
+
+
+@needs_field_graphs
+@pytest.mark.parametrize("finish_edges", [10**6, 20_000], ids=["one task", "contraction"])
+def test_reference_graphs_have_their_published_components(stored, scratch, finish_edges) -> None:
+    graphs = field_graphs()
+    # All in one graph: the n-th has the keys from n * 1,000,000.
+    edges = [
+        (n * 10**6 + a, n * 10**6 + b) for n, graph in enumerate(graphs.values()) for a, b in graph
+    ]
+    frame = stored(edges).repartition(6)
+    found = rows(
+        connected_components(frame, scratch, edge_rows=len(edges), finish_edges=finish_edges)
+    )
+    assert found == sorted(g.union_find(edges).items())
+    figures = json.loads((g.DATA / "expected.json").read_text())
+    for n, name in enumerate(graphs):
+        components = {
+            node - n * 10**6: label - n * 10**6 for node, label in found if node // 10**6 == n
+        }
+        if name in REFERENCE:
+            assert groups(components) == groups(g.field_components(REFERENCE[name])), name
+        if name in FIELD:
+            expected = figures[f"graphs/{name}"]
+            sizes = Counter(Counter(components.values()).values())
+            assert len(components) == expected["vertices"], name
+            assert {str(k): v for k, v in sizes.items()} == expected["size_histogram"], name
+
+
+def groups(components: dict[int, int]) -> set[frozenset[int]]:
+    """The partition itself, whatever its components are called."""
+    members: dict[int, set[int]] = {}
+    for node, label in components.items():
+        members.setdefault(label, set()).add(node)
+    return {frozenset(nodes) for nodes in members.values()}
