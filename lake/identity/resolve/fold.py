@@ -1,0 +1,248 @@
+"""One step of Segment's fold: a sighting meets the profiles that exist so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from lake.identity.resolve.growing import Growing
+from lake.identity.resolve.model import Reason, Sighting
+from lake.identity.resolve.rules import OnLimit, Rules
+from lake.identity.resolve.universe import Universe
+
+
+class Lost(NamedTuple):
+    """An identifier (by number) that a call lost to a rule, and who owned it at that moment."""
+
+    identifier: int
+    reason: Reason
+    rule: str
+    owner: Growing | None
+
+
+class Broken(NamedTuple):
+    """What a union would break: the first rule, all broken types, the new ones kept apart."""
+
+    reason: Reason
+    rule: str
+    kinds: frozenset[int]
+    identifiers: frozenset[int]
+
+
+class Fold:
+    """All profiles so far. ``take`` sightings in order, then read ``parts`` and ``owners``.
+
+    ``owners[i]`` is the part that identifier ``i`` was mapped to, ``merges`` are
+    (into, absorbed, sighting) in time.
+    """
+
+    def __init__(self, universe: Universe, rules: Rules) -> None:
+        self.universe = universe
+        self.rules = rules
+        self.kind = universe.kind
+        self.owners: list[Growing | None] = [None] * len(universe.identifiers)
+        self.parts: list[Growing] = []
+        self.merges: list[tuple[Growing, Growing, Sighting]] = []
+        # A limit no smaller than the number of values there are cannot bind: not even counted.
+        self.limits = {
+            kind: limit.count
+            for kind, values in enumerate(universe.values_by_type())
+            if (limit := rules.limit(universe.types[kind])).count is not None
+            and limit.count < values
+        }
+        self.spans = {kind: rules.limit(universe.types[kind]).window.span for kind in self.limits}
+        self.bond = universe.bond
+        self.foes = rules.overrides.foes if rules.overrides else {}
+        self.bond_owner: dict[int, Growing] = {}
+
+    def take(self, sighting: Sighting, ids: list[int]) -> tuple[Growing | None, list[Lost]]:
+        """Resolve one sighting: the profile it resolves to, and what it lost on the way."""
+        lost: list[Lost] = []
+        if self.bond:
+            self._join_bonds(sighting.at, ids, lost)
+        while True:
+            roots, new = self._matched(ids)
+            if not new and len(roots) == 1:
+                return next(iter(roots.values())), lost
+            broken = self._broken(sighting.at, roots, new)
+            if broken is None:
+                break
+            ids = self._without(ids, broken, lost)
+            if not ids:
+                return None, lost
+        if len(roots) > 1 and (cap := self._cap(roots)):
+            roots = self._unmerged(ids, cap, lost)
+        return self._settled(sighting, roots, new, lost), lost
+
+    def _matched(self, ids: Iterable[int]) -> tuple[dict[int, Growing], list[int]]:
+        """The profiles that own one of the identifiers, by number, and the ones nobody owns."""
+        roots: dict[int, Growing] = {}
+        new = []
+        owners = self.owners
+        for i in ids:
+            owner = owners[i]
+            if owner is None:
+                new.append(i)
+            else:
+                if owner.parent is not owner:
+                    owner = owners[i] = owner.root()
+                roots[owner.number] = owner
+        return roots, new
+
+    # Limits and never_together.
+
+    def _broken(self, at: int, roots: dict[int, Growing], new: list[int]) -> Broken | None:
+        """The rules that the profile of all these would break; None where it breaks none."""
+        over = self._exceeded(at, roots, new) if self.limits else []
+        apart = self._meeting(roots, new) if self.foes else None
+        if over:
+            kind = self.universe.types[over[0]]
+            limit = self.rules.limit(kind)
+            return Broken(limit.reason, f"{kind}: {limit}", frozenset(over), apart or frozenset())
+        if apart is not None:
+            return Broken(Reason.NEVER_TOGETHER, "never_together", frozenset(), apart)
+        return None
+
+    def _exceeded(self, at: int, roots: dict[int, Growing], new: list[int]) -> list[int]:
+        """The types over their limit on the union, strongest first.
+
+        A type counts only if the union would hold more of it than each profile held before (and
+        than each always_together class brings along), so what is over already blocks nothing.
+        """
+        added: dict[int, int] = {}
+        for i in new:
+            added[self.kind[i]] = added.get(self.kind[i], 0) + 1
+        kinds = set(added)
+        if len(roots) > 1:
+            kinds.update(k for root in roots.values() for k in (*root.counts, *root.times))
+        over = []
+        for kind in kinds:
+            limit = self.limits.get(kind)
+            if limit is None:
+                continue
+            total = added.get(kind, 0)
+            most = self._largest_new_bond(kind, new) if self.bond else 0
+            for root in roots.values():
+                held = root.held(kind, self.spans[kind], at)
+                total += held
+                most = max(most, held)
+            if total > limit and total > most:
+                over.append(kind)
+        return sorted(over)
+
+    def _largest_new_bond(self, kind: int, new: list[int]) -> int:
+        """The most new values of one type that one always_together class brings (1 is none)."""
+        sizes: dict[int, int] = {}
+        for i in new:
+            if self.kind[i] == kind and i in self.bond:
+                sizes[self.bond[i]] = sizes.get(self.bond[i], 0) + 1
+        most = max(sizes.values(), default=0)
+        return most if most > 1 else 0
+
+    def _meeting(self, roots: dict[int, Growing], new: list[int]) -> frozenset[int] | None:
+        """None where no never_together pair would meet, else the new identifiers in such pairs."""
+        fresh = {self.bond[i] for i in new if i in self.bond}
+        offending = {i for i in new if i in self.bond and self._foe_in(self.bond[i], roots, fresh)}
+        if offending:
+            return frozenset(offending)
+        # Any pair across two profiles is seen from both sides: the one with most may be left out.
+        by_size = sorted(roots.values(), key=lambda root: len(root.bonds))
+        if any(self._foe_in(bond, roots, fresh) for root in by_size[:-1] for bond in root.bonds):
+            return frozenset()
+        return None
+
+    def _foe_in(self, bond: int, roots: dict[int, Growing], fresh: set[int]) -> bool:
+        for foe in self.foes.get(bond, ()):
+            owner = self.bond_owner.get(foe)
+            if foe in fresh or (owner is not None and owner.root().number in roots):
+                return True
+        return False
+
+    def _without(self, ids: list[int], broken: Broken, lost: list[Lost]) -> list[int]:
+        """The identifiers that stay after the rules' ``on_limit`` chose one to drop."""
+        victim = ids[-1]
+        if self.rules.on_limit is OnLimit.DROP_CONFLICT:
+            victim = max(
+                i
+                for i in ids
+                if self.owners[i] or self.kind[i] in broken.kinds or i in broken.identifiers
+            )
+        bond = self.bond.get(victim)
+        gone = [i for i in ids if i == victim or (bond is not None and self.bond.get(i) == bond)]
+        lost.extend(Lost(i, broken.reason, broken.rule, self.owners[i]) for i in reversed(gone))
+        return [i for i in ids if i not in gone]
+
+    # Caps.
+
+    def _cap(self, roots: dict[int, Growing]) -> tuple[Reason, str] | None:
+        """The cap that keeps these profiles from merging."""
+        children = sum(root.children for root in roots.values()) + len(roots) - 1
+        if children > self.rules.max_merges:
+            return Reason.MERGE_LIMIT, f"caps.merges: {self.rules.max_merges}"
+        if sum(root.mappings for root in roots.values()) > self.rules.max_mappings:
+            return Reason.MAPPING_LIMIT, f"caps.mappings: {self.rules.max_mappings}"
+        return None
+
+    def _unmerged(
+        self, ids: list[int], cap: tuple[Reason, str], lost: list[Lost]
+    ) -> dict[int, Growing]:
+        """Only the profile of the strongest owned identifier; the others' are lost to the cap."""
+        owned = [(i, owner) for i in ids if (owner := self.owners[i]) is not None]
+        chosen = owned[0][1]
+        lost.extend(Lost(i, *cap, owner) for i, owner in reversed(owned) if owner is not chosen)
+        return {chosen.number: chosen}
+
+    # Create, add, merge.
+
+    def _settled(
+        self, sighting: Sighting, roots: dict[int, Growing], new: list[int], lost: list[Lost]
+    ) -> Growing:
+        """Merge the profiles into the oldest, or create one, and map the new identifiers to it."""
+        if not roots:
+            target = Growing(len(self.parts), new[0], sighting)
+            self.parts.append(target)
+        else:
+            target, *younger = (roots[number] for number in sorted(roots))
+            for absorbed in younger:
+                self.merges.append((target, absorbed, sighting))
+                target.absorb(absorbed)
+        room = max(self.rules.max_mappings - target.mappings, 0)
+        for i in new[:room]:
+            self._map(i, target, sighting.at, lost)
+        rule = f"caps.mappings: {self.rules.max_mappings}"
+        lost.extend(Lost(i, Reason.MAPPING_LIMIT, rule, None) for i in new[room:])
+        return target
+
+    def _map(self, i: int, target: Growing, at: int, lost: list[Lost]) -> None:
+        self.owners[i] = target
+        target.mappings += 1
+        kind = self.kind[i]
+        if kind in self.limits:
+            target.add(kind, self.spans[kind], at)
+        bond = self.bond.get(i)
+        if bond is not None:
+            if bond not in self.bond_owner and bond in self.foes:
+                target.bonds.append(bond)
+            self.bond_owner.setdefault(bond, target)
+            self._report_override(i, target, at, lost)
+
+    # always_together.
+
+    def _join_bonds(self, at: int, ids: list[int], lost: list[Lost]) -> None:
+        """Map identifiers whose class is on a profile already, over every limit and cap."""
+        for i in ids:
+            if self.owners[i] is None and i in self.bond and self.bond[i] in self.bond_owner:
+                self._map(i, self.bond_owner[self.bond[i]].root(), at, lost)
+
+    def _report_override(self, i: int, target: Growing, at: int, lost: list[Lost]) -> None:
+        """Say which limit or cap an identifier now breaks: only an override can make it so."""
+        kind = self.kind[i]
+        limit = self.limits.get(kind)
+        if limit is not None and target.held(kind, self.spans[kind], at) > limit:
+            name = self.universe.types[kind]
+            rule = self.rules.limit(name)
+            text = f"always_together over {name}: {rule}"
+            lost.append(Lost(i, rule.reason, text, target))
+        if target.mappings > self.rules.max_mappings:
+            text = f"always_together over caps.mappings: {self.rules.max_mappings}"
+            lost.append(Lost(i, Reason.MAPPING_LIMIT, text, target))
