@@ -35,10 +35,16 @@ def judge(lines: Iterable[Line], settings: Settings) -> World:
     owner = {
         id_: profile_id(profile.parts[0], settings.space) for id_, profile in result.owner.items()
     }
+    owned: defaultdict[str, list[Id]] = defaultdict(list)
+    for id_ in sorted(owner):
+        owned[owner[id_]].append(id_)
     sets = {call.ids for call in reading.calls if call.ids}
     set_profiles = {ids: of_set(ids, result, owner) for ids in sets}
     members: defaultdict[str, list[Call]] = defaultdict(list)
+    carrying: defaultdict[Id, list[Call]] = defaultdict(list)
     for call in sorted(reading.calls, key=lambda call: call.arrival):
+        for id_ in call.ids:
+            carrying[id_].append(call)
         if profile := set_profiles.get(call.ids):
             members[profile].append(call)
     return World(
@@ -50,8 +56,8 @@ def judge(lines: Iterable[Line], settings: Settings) -> World:
         ],
         set_profiles,
         {call.message_id: set_profiles.get(call.ids) for call in reading.calls},
-        [profile_row(profile, members[profile], owner) for profile in sorted(members)],
-        [identifier_row(id_, owner[id_], reading.calls) for id_ in sorted(owner)],
+        [profile_row(profile, calls, owned[profile]) for profile, calls in sorted(members.items())],
+        [identifier_row(id_, owner[id_], carrying[id_]) for id_ in sorted(owner)],
         [row for profile in sorted(members) for row in trait_rows(profile, members[profile])],
     )
 
@@ -67,18 +73,17 @@ def span(calls: list[Call]) -> Row:
     return {"first_seen": min(times), "last_seen": max(times), "calls": len(calls)}
 
 
-def profile_row(profile: str, calls: list[Call], owner: dict[Id, str]) -> Row:
+def profile_row(profile: str, calls: list[Call], owned: list[Id]) -> Row:
     identifiers: dict[str, list[str]] = {}
-    for type_, value in sorted(id_ for id_, each in owner.items() if each == profile):
+    for type_, value in owned:
         identifiers.setdefault(type_, []).append(value)
     traits = {row["trait"]: plain(row["value"]) for row in trait_rows(profile, calls)}
     return {"profile_id": profile, **span(calls), "identifiers": identifiers, "traits": traits}
 
 
 def identifier_row(id_: Id, profile: str, calls: list[Call]) -> Row:
-    """Seen in every call that carries it, also in one that belongs to another profile."""
-    carrying = [call for call in calls if id_ in call.ids]
-    return {"type": id_[0], "value": id_[1], "profile_id": profile, **span(carrying)}
+    """`calls` are all that carry it, also those that belong to another profile."""
+    return {"type": id_[0], "value": id_[1], "profile_id": profile, **span(calls)}
 
 
 def trait_rows(profile: str, calls: list[Call]) -> list[Row]:

@@ -280,6 +280,10 @@ def test_ext_06_traits_in_the_context_of_a_track_call_are_not_the_profile_s() ->
     assert traits_after(call("e", 0, [], context={"traits": {"email": "j@x.com"}})) == [{}]
 
 
+def test_traits_of_a_group_call_are_the_account_s() -> None:
+    assert traits_after(call("e", 0, ["user_id:u1"], type="group", traits={"plan": "x"})) == [{}]
+
+
 def test_ext_13_null_removes_a_trait_and_an_empty_string_is_kept() -> None:
     def said(name: str, day: int, **traits: Any) -> Line:
         return call(name, day, ["user_id:u1"], type="identify", traits=traits)
@@ -347,6 +351,29 @@ def test_the_strategy_components_knows_blocked_values_and_no_limits() -> None:
     together = ["anonymous_id:a1", "user_id:u1", "user_id:u2"]
     assert listed(world) == [together, ["anonymous_id:a2"], ["anonymous_id:a3"]]
     assert {each.reason for each in world.violations} == {"ID value blocked"}
+
+
+def test_the_strategy_components_knows_no_caps() -> None:
+    calls = told("e1@0 a:a1 / e2@1 a:a2 / e3@2 a:a1 a:a2 m:m")
+    capless = replace(SUGGESTED, strategy="components", merges=0, mappings=1)
+    assert listed(judge(calls, capless)) == [["anonymous_id:a1", "anonymous_id:a2", "email:m"]]
+
+
+@pytest.mark.parametrize("value", ["N/A", " Undefined ", "[object Object]", "00-0", "true"])
+def test_the_built_in_pack_blocks_placeholders_in_any_case(value: str) -> None:
+    call_ = call("e", 0, [f"user_id:{value}"])
+    assert [each.reason for each in judge([call_], Settings()).violations] == ["ID value blocked"]
+    assert judge([call_], Settings(builtin=False)).violations == []
+
+
+def test_a_missing_time_of_receipt_is_taken_from_the_next_field_that_has_one() -> None:
+    names = ("receivedAt", "sentAt", "timestamp", "originalTimestamp")
+    body = {name: f"2022-05-0{n}T01:00:00+01:00" for n, name in enumerate(names, 1)}
+    for n, name in enumerate(names, 1):
+        (accepted,) = judge([line({"type": "page", **body})], Settings()).reading.calls
+        expected = (datetime(2022, 5, n, tzinfo=UTC), name)
+        assert (accepted.received_at, accepted.received_from) == expected
+        del body[name]
 
 
 def test_order_by_timestamp_lets_the_earlier_said_win() -> None:
