@@ -272,6 +272,13 @@ def test_a_payload_gives_the_documented_identifiers(title: str) -> None:
     assert {":".join(id_) for id_ in accepted.ids} == expected
 
 
+def test_a_phone_number_is_compared_as_e164() -> None:
+    settings = Settings(identifiers=(Identifier("phone", normalise="phone", region="US"),))
+    sent = [{"type": "identify", "traits": {"phone": each}} for each in ("(212) 555-0123", "soon")]
+    world = judge(map(line, sent), settings)
+    assert set(world.set_profiles) == {frozenset({("phone", "+12125550123")})}
+
+
 def traits_after(*calls: Line) -> list[dict[str, str]]:
     return [row["traits"] for row in judge(calls, Settings()).profiles]
 
@@ -374,6 +381,13 @@ def test_a_missing_time_of_receipt_is_taken_from_the_next_field_that_has_one() -
         expected = (datetime(2022, 5, n, tzinfo=UTC), name)
         assert (accepted.received_at, accepted.received_from) == expected
         del body[name]
+
+
+def test_a_call_that_adds_nothing_breaks_no_limit() -> None:
+    settings = limited({"anonymous_id": (1, "daily")})
+    first, second, again = told("e1@0 u:u1 a:a1 / e2@2 u:u1 a:a2 / e3@0.5 u:u1 a:a1")
+    late = line(json.loads(again.raw or b"") | {"receivedAt": "2022-06-01T00:00:00Z"})
+    assert judge([first, second, late], settings).violations == []
 
 
 def test_order_by_timestamp_lets_the_earlier_said_win() -> None:
