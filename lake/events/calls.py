@@ -1,0 +1,279 @@
+"""One line → a typed call, or the reason why it is refused.
+
+Nested objects keep their exact JSON text. Scalars are taken as a tolerant reader would: a
+number as an identifier is its text, a true, false, object or array as one is no identifier,
+null is absent, an event name that is no string is its JSON text. Where a key is repeated in
+an object, its last value counts. What a line is refused for: `lake/events/rejection.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from msgspec import Raw
+from numpy.typing import NDArray
+
+from lake.events.rejection import Reason, Rejection
+
+IDENTIFIER_LIMIT: Final = 1000
+"""Longest identifier or messageId, in characters as sent."""
+DEPTH_LIMIT: Final = 500
+"""Deepest nesting of objects and arrays in a line."""
+
+Type: TypeAlias = Literal["identify", "track", "page", "screen", "group", "alias"]
+Sent: TypeAlias = str | int | float | None
+"""A time as sent: ISO-8601 text or epoch milliseconds."""
+
+_ABSENT = Raw(b"")
+
+
+class Call(msgspec.Struct, rename="camel", gc=False):
+    """A call as sent. An absent nested object is empty, a null one is ``null``."""
+
+    type: Type
+    message_id: str = ""
+    event: str | None = None
+    name: str | None = None
+    category: str | None = None
+    user_id: str | None = None
+    anonymous_id: str | None = None
+    group_id: str | None = None
+    previous_id: str | None = None
+    received_at: Sent = None
+    sent_at: Sent = None
+    timestamp: Sent = None
+    original_timestamp: Sent = None
+    channel: str | None = None
+    version: str | None = None
+    project_id: str | None = None
+    context: Raw = _ABSENT
+    traits: Raw = _ABSENT
+    properties: Raw = _ABSENT
+    integrations: Raw = _ABSENT
+
+
+NESTED: Final = ("context", "traits", "properties", "integrations")
+TIMES: Final = ("received_at", "sent_at", "timestamp", "original_timestamp")
+NAMES: Final = ("event", "name", "category", "channel", "version", "project_id")
+IDENTIFIERS: Final = ("user_id", "anonymous_id", "group_id", "previous_id")
+
+# The same fields with any value in them: read where the typed ones above do not fit.
+_AnyCall = msgspec.defstruct(
+    "_AnyCall", [(f, Raw, _ABSENT) for f in Call.__struct_fields__], rename="camel", gc=False
+)
+_call = msgspec.json.Decoder(Call).decode
+_any_call = msgspec.json.Decoder(_AnyCall).decode
+_value = msgspec.json.Decoder(Raw).decode
+_string = msgspec.json.Decoder(str).decode
+_types: Final = frozenset(("identify", "track", "page", "screen", "group", "alias"))
+_REFUSED = (msgspec.MsgspecError, ValueError, RecursionError)
+
+
+def call(line: bytes) -> Call | Rejection:
+    """The call of a line, its ``message_id`` filled in: ``sha:`` and a hash where none was sent.
+
+    >>> call(b'{"type": "track", "messageId": 7, "event": "Seen", "userId": true}').message_id
+    '7'
+    >>> call(b'{"type": "Track"}').reason.value
+    'unknown_type'
+    """
+    if not line.isascii():
+        # Raw values are only skimmed by the decoder, which does not look into their characters.
+        try:
+            line.decode()
+        except UnicodeDecodeError as error:
+            return Rejection(Reason.INVALID_UTF8, f"{error.reason} at byte {error.start + 1}")
+    if len(line) > 2 * DEPTH_LIMIT and _too_deep(line):
+        return Rejection(Reason.NOT_JSON, f"nested deeper than {DEPTH_LIMIT} levels")
+    try:
+        found = _call(line)
+    except _REFUSED:
+        try:
+            tolerant = _tolerant_call(line)
+        except _REFUSED as error:
+            return _rejection(line, error)
+        if isinstance(tolerant, Rejection):
+            return tolerant
+        found = tolerant
+    if not found.message_id:
+        found.message_id = "sha:" + hashlib.blake2b(line, digest_size=16).hexdigest()
+    if (
+        len(found.message_id) > IDENTIFIER_LIMIT
+        or len(found.user_id or "") > IDENTIFIER_LIMIT
+        or len(found.anonymous_id or "") > IDENTIFIER_LIMIT
+    ):
+        return _too_long(found)
+    return found
+
+
+def _too_long(found: Call) -> Rejection:
+    named = {
+        "messageId": found.message_id,
+        "userId": found.user_id,
+        "anonymousId": found.anonymous_id,
+    }
+    field = next(name for name, value in named.items() if len(value or "") > IDENTIFIER_LIMIT)
+    return Rejection(Reason.IDENTIFIER_TOO_LONG, f"{field} is over {IDENTIFIER_LIMIT} characters")
+
+
+def _tolerant_call(line: bytes) -> Call | Rejection:
+    """The call of a line in which some scalar is not of its usual type."""
+    sent = cast(Any, _any_call(line))
+    kind = _name(sent.type)
+    if kind is None:
+        return Rejection(Reason.MISSING_TYPE, "`type` is absent or null")
+    if kind not in _types or bytes(sent.type)[:1] != b'"':
+        return Rejection(Reason.UNKNOWN_TYPE, "`type` is not one of the six")
+    fields: dict[str, Any] = {f: _name(getattr(sent, f)) for f in NAMES}
+    fields |= {f: _identifier(getattr(sent, f)) for f in IDENTIFIERS}
+    fields |= {f: _time(getattr(sent, f)) for f in TIMES}
+    fields |= {f: getattr(sent, f) for f in NESTED}
+    message_id = _identifier(sent.message_id) or ""
+    return Call(type=cast(Type, kind), message_id=message_id, **fields)
+
+
+def _identifier(sent: Raw) -> str | None:
+    """A string, or a number's text; nothing else identifies."""
+    text = bytes(sent)
+    if text.startswith(b'"'):
+        return _string(text)
+    return text.decode() if text[:1] in b"-0123456789" and text else None
+
+
+def _name(sent: Raw) -> str | None:
+    text = bytes(sent)
+    if text.startswith(b'"'):
+        return _string(text)
+    return None if text in (b"", b"null") else text.decode()
+
+
+def _time(sent: Raw) -> Sent:
+    """A time as sent; an empty text, which is never readable, for an object or the like."""
+    text = bytes(sent)
+    if text.startswith(b'"'):
+        return _string(text)
+    if text in (b"", b"null"):
+        return None
+    return float(text) if text[:1] in b"-0123456789" else ""
+
+
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+
+
+def _too_deep(line: bytes) -> bool:
+    """Whether brackets are nested over the limit; a limit of our own, as the decoder's own
+    depends on the depth of the Python stack it is called at."""
+    if line.count(b"{") + line.count(b"[") <= DEPTH_LIMIT:
+        return False
+    depth = deepest = 0
+    for bracket in re.findall(rb"[][{}]", _STRINGS.sub(b"", line)):
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest > DEPTH_LIMIT
+
+
+# A backslash with what it escapes, so that the one in `\\ud800` is not taken for an escape.
+_ESCAPES = re.compile(rb"\\(?:(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL)
+
+
+def _rejection(line: bytes, error: Exception) -> Rejection:
+    """Why a line is no call; the decoder's message tells a place and never a value."""
+    reason = _fault(line)
+    if reason is Reason.NOT_AN_OBJECT:
+        return Rejection(reason, "a JSON value that is no object")
+    if reason is Reason.NOT_JSON:
+        paired = _ESCAPES.sub(lambda m: b"\\u0020" if m[1] else m[0], line)
+        if paired != line and _fault(paired) is not Reason.NOT_JSON:
+            return Rejection(Reason.INVALID_UTF8, "half of an escaped surrogate pair")
+    return Rejection(reason, str(error).removeprefix("JSON is malformed: "))
+
+
+def _fault(line: bytes) -> Reason:
+    """not_json, two_values, or not_an_object: the one thing wrong with a line that is JSON."""
+    try:
+        _value(line)
+    except _REFUSED as error:
+        behind = re.search(r"trailing characters \(byte (\d+)\)", str(error))
+        if behind and _fault(line[int(behind[1]) - 1 :]) is not Reason.NOT_JSON:
+            return Reason.TWO_VALUES
+        return Reason.NOT_JSON
+    return Reason.NOT_AN_OBJECT
+
+
+class Instants(NamedTuple):
+    """A column of times: microseconds since 1970 in UTC (0 where unknown), which are known, and
+    which were sent but cannot be read."""
+
+    micros: NDArray[np.int64]
+    known: NDArray[np.bool_]
+    bad: NDArray[np.bool_]
+
+
+_LAST: Final = 253_402_300_799_999_999
+"""9999-12-31T23:59:59.999999Z in microseconds since 1970."""
+_UTC_MICROS = pa.timestamp("us", tz="UTC")
+
+
+def instants(sent: Sequence[Sent]) -> Instants:
+    """The instants of a column of times as sent; a whole column of like times costs next to
+    nothing, a mixed one a microsecond a time."""
+    try:
+        column = pc.cast(pa.array(sent, pa.string()), _UTC_MICROS)
+        present = column.is_valid().to_numpy(zero_copy_only=False)
+        micros = column.cast(pa.int64()).fill_null(-1).to_numpy()
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        present = np.fromiter((s is not None for s in sent), np.bool_, len(sent))
+        each = (instant(s) for s in sent)
+        micros = np.fromiter((-1 if i is None else i for i in each), np.int64, len(sent))
+    known = (micros >= 0) & (micros <= _LAST)
+    return Instants(np.where(known, micros, 0), known, present & ~known)
+
+
+_ISO = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)"
+    r"(?:[Tt ](\d\d)(?::?(\d\d)(?::?(\d\d)(?:[.,](\d+))?)?)?(?:[Zz]|([+-])(\d\d):?(\d\d)?)?)?",
+    re.ASCII,
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@lru_cache(maxsize=1 << 16)
+def instant(sent: Sent) -> int | None:
+    """Microseconds since 1970 in UTC of ISO-8601 text (UTC where it names no zone) or of epoch
+    milliseconds; None where it is neither, or before 1970, or after the year 9999.
+
+    >>> instant("2026-03-01T12:00:00.5+02:00") == instant("2026-03-01 10:00:00.500")
+    True
+    >>> instant(1_700_000_000_000)
+    1700000000000000
+    >>> instant("+57805-01-01T00:00:00Z"), instant(1_761_825_600_000_000)
+    (None, None)
+    """
+    if sent is None:
+        return None
+    if not isinstance(sent, str):
+        return round(sent * 1000) if 0 <= sent <= _LAST / 1000 else None
+    match = _ISO.fullmatch(sent)
+    if match is None:
+        return None
+    year, month, day, hour, minute, second, fraction, sign, hours, minutes = match.groups("0")
+    away = timedelta(hours=int(hours), minutes=int(minutes))
+    if away >= timedelta(days=1) or int(minutes) > 59:
+        return None
+    fraction = f"{fraction:0<6}"[:6]
+    clock = (int(hour), int(minute), int(second), int(fraction))
+    try:
+        local = datetime(int(year), int(month), int(day), *clock, tzinfo=UTC)
+    except ValueError:
+        return None
+    micros = (local - _EPOCH + (away if sign == "-" else -away)) // timedelta(microseconds=1)
+    return micros if 0 <= micros <= _LAST else None

@@ -1,0 +1,401 @@
+"""Which identifiers a call carries: a pure function of the call and of the rules.
+
+Where they are looked for, as Segment documents it:
+
+| type | place |
+|---|---|
+| `user_id`, `anonymous_id` | `userId`, `anonymousId` |
+| `email` | `traits.email`, `context.traits.email`, `properties.email` (a switch) |
+| `android.id`, `ios.id` | `context.device.id`, by `context.device.type` |
+| `android.idfa`, `ios.idfa` | `context.device.advertisingId` if `adTrackingEnabled` is true; \
+for iOS that condition is a switch |
+| `android.push_token`, `ios.push_token` | `context.device.token` |
+| `ga_client_id` | `context.integrations["Google Analytics"].clientId` |
+| any other | its key, else its name, in the places below |
+| every type | `context.externalIds` with `id`, `type`, `collection: users`, `encoding` |
+
+A key is looked up in camelCase and in snake_case, and in no other spelling, in
+`context.traits` of every call and in `traits` of identify and group or `properties` of track,
+page and screen. Both spellings and all places count: a call may carry several values of a type.
+
+`alias` tells its `userId` and nothing else. `group_id` names an account and is never a person's
+identifier, wherever it stands. A string is an identifier, and a number by its text; true, false,
+null, an object and an array are none, nor is a value that is empty once normalised. Blocked
+values are extracted like others: they stop linking later, in stitching.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
+
+import msgspec
+from msgspec import Raw
+
+from lake.errors import ConfigError
+from lake.identity import normalise
+from lake.identity.normalise import Normaliser, Option
+
+Identifier: TypeAlias = tuple[str, str]
+"""A type and a value."""
+Text: TypeAlias = Raw | bytes | str | None
+"""The JSON text of a nested object; None or empty where the call has none."""
+
+VALUE_LIMIT: Final = 1000
+"""Longest value in characters, as sent."""
+
+_VERSION = 1
+_TYPE_LIMIT = 100
+_NEVER = frozenset(("group_id",))
+
+
+@dataclass(frozen=True)
+class IdentifierRule:
+    """One identifier type: where else it is found and how its values are normalised.
+
+    ``key`` adds a key to look up; a type that Segment does not define is looked up by its own
+    name without one.
+    """
+
+    type: str
+    key: str | None = None
+    normalise: str = "exact"
+    options: tuple[tuple[str, Option], ...] = ()
+
+
+SEGMENT_DEFAULTS: Final = tuple(
+    IdentifierRule(t)
+    for t in (
+        "user_id",
+        "email",
+        "android.id",
+        "android.idfa",
+        "android.push_token",
+        "anonymous_id",
+        "ga_client_id",
+        "ios.id",
+        "ios.idfa",
+        "ios.push_token",
+    )
+)
+"""Segment's identifiers in its order of priority: user_id, email, then by the alphabet. Segment
+normalises none of them beyond trimming."""
+_BUILT_IN = frozenset(rule.type for rule in SEGMENT_DEFAULTS)
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """The rules: only the named types are taken, and with ``unknown_types="add"`` every other
+    type met in ``context.externalIds``. ConfigError where a rule makes no sense."""
+
+    identifiers: tuple[IdentifierRule, ...] = SEGMENT_DEFAULTS
+    unknown_types: Literal["add", "ignore"] = "add"
+    properties_email: bool = True
+    ios_idfa_needs_tracking: bool = True
+
+    def __post_init__(self) -> None:
+        types = [rule.type for rule in self.identifiers]
+        for t in types:
+            if t in _NEVER:
+                raise ConfigError(f"{t} names an account and cannot identify a person")
+            if not _is_type(t):
+                raise ConfigError(f"the identifier type {t} is not in lower case or holds a blank")
+        if len(set(types)) < len(types):
+            raise ConfigError("an identifier type is named twice")
+        if self.unknown_types not in ("add", "ignore"):
+            raise ConfigError("unknown_types is neither add nor ignore")
+        for rule in self.identifiers:
+            normalise.normaliser(rule.normalise, dict(rule.options))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits that change with the rules and with a normaliser's version; the order
+        of the rules, which is their priority, takes no part."""
+        rules = sorted(
+            (r.type, r.key, r.normalise, normalise.version(r.normalise), sorted(r.options))
+            for r in self.identifiers
+        )
+        switches = (self.unknown_types, self.properties_email, self.ios_idfa_needs_tracking)
+        text = msgspec.json.encode((_VERSION, rules, switches))
+        return hashlib.blake2b(text, digest_size=8).hexdigest()
+
+
+class IdentitySet(NamedTuple):
+    """The identifiers of a call, distinct and sorted; their key, None where there are none;
+    the type of a value that is over the limit, else None."""
+
+    identifiers: tuple[Identifier, ...]
+    key: bytes | None
+    too_long: str | None
+
+
+def set_key(identifiers: tuple[Identifier, ...]) -> bytes:
+    """16 bytes that name a set: BLAKE2b of its sorted pairs, each text led by its length in
+    UTF-8 bytes as 4 bytes, big-endian. So no two sets are written alike.
+
+    >>> set_key((("email", "a"), ("user_id", "b"))) == set_key((("user_id", "b"), ("email", "a")))
+    True
+    >>> set_key((("a", "bc"),)) == set_key((("ab", "c"),))
+    False
+    """
+    texts = (text.encode() for pair in sorted(set(identifiers)) for text in pair)
+    encoded = b"".join(len(text).to_bytes(4, "big") + text for text in texts)
+    return hashlib.blake2b(encoded, digest_size=16).digest()
+
+
+@lru_cache(maxsize=8)
+def extractor(extraction: Extraction) -> Extractor:
+    """The extractor of these rules; one for all who ask, as it remembers what it has seen."""
+    return Extractor(extraction)
+
+
+def identifiers(
+    extraction: Extraction,
+    kind: str,
+    user_id: str | None,
+    anonymous_id: str | None,
+    context: Text = None,
+    traits: Text = None,
+    properties: Text = None,
+) -> IdentitySet:
+    """The identity set of a call, from its fields or from the columns of a stored event.
+
+    A value over the limit is left out, and told: a new call is refused for it, a stored event,
+    accepted under other rules, keeps its others.
+
+    >>> identifiers(Extraction(), "track", "u1", None, properties='{"email": "a@x.com"}')[0]
+    (('email', 'a@x.com'), ('user_id', 'u1'))
+    """
+    return extractor(extraction)(kind, user_id, anonymous_id, context, traits, properties)
+
+
+class Extractor:
+    """Compiled rules: call it as `identifiers`. Two memories, of bounded size, make a call seen
+    before cost a look-up; it is pure all the same."""
+
+    _MEMORY = 1 << 16
+
+    def __init__(self, extraction: Extraction) -> None:
+        rules = {rule.type: rule for rule in extraction.identifiers}
+        self._named = frozenset(rules)
+        self._unknown = extraction.unknown_types == "add"
+        self._normalisers: Mapping[str, Normaliser] = {
+            t: normalise.normaliser(r.normalise, dict(r.options)) for t, r in rules.items()
+        }
+        keyed = _keyed(extraction.identifiers)
+        email = [("email", "email")] if "email" in rules else []
+        self._traits = _Fields(keyed + email)
+        self._properties = _Fields(keyed + (email if extraction.properties_email else []))
+        self._device = any(t.startswith(("android.", "ios.")) for t in rules)
+        self._ios_needs_tracking = extraction.ios_idfa_needs_tracking
+        self._sets: dict[tuple[Identifier, ...], IdentitySet] = {}
+
+    def __call__(
+        self,
+        kind: str,
+        user_id: str | None,
+        anonymous_id: str | None,
+        context: Text,
+        traits: Text,
+        properties: Text,
+    ) -> IdentitySet:
+        """The identity set of a call."""
+        found: list[Identifier] = []
+        if user_id and "user_id" in self._named:
+            found.append(("user_id", user_id))
+        if kind != "alias":
+            if anonymous_id and "anonymous_id" in self._named:
+                found.append(("anonymous_id", anonymous_id))
+            if kind in ("identify", "group"):
+                if traits:
+                    self._traits.add(traits, found)
+            elif properties:
+                self._properties.add(properties, found)
+            if context:
+                self._add_context(context, found)
+        sent = tuple(found)
+        known = self._sets.get(sent)
+        if known is None:
+            if len(self._sets) >= self._MEMORY:
+                self._sets.clear()
+            known = self._sets[sent] = self._set(sent)
+        return known
+
+    def _add_context(self, text: Text, found: list[Identifier]) -> None:
+        context = _decoded(_context, text)
+        if context is None:
+            return
+        if context.traits:
+            self._traits.add(context.traits, found)
+        if context.external_ids:
+            self._add_external_ids(context.external_ids, found)
+        if context.device and self._device:
+            self._add_device(context.device, found)
+        if context.integrations and "ga_client_id" in self._named:
+            analytics = _decoded(_integrations, context.integrations)
+            client = _decoded(_client, analytics.google) if analytics else None
+            _add("ga_client_id", _value(client.client_id) if client else "", found)
+
+    def _add_device(self, text: Raw, found: list[Identifier]) -> None:
+        device = _decoded(_device, text)
+        if device is None:
+            return
+        system = _value(device.type)
+        if system not in ("android", "ios"):
+            return
+        tracked = bytes(device.tracking) == b"true"
+        for kind, sent in (
+            ("id", device.id),
+            ("idfa", device.advertising_id),
+            ("push_token", device.token),
+        ):
+            if f"{system}.{kind}" not in self._named:
+                continue
+            if kind == "idfa" and not tracked and (system != "ios" or self._ios_needs_tracking):
+                continue
+            _add(f"{system}.{kind}", _value(sent), found)
+
+    def _add_external_ids(self, text: Raw, found: list[Identifier]) -> None:
+        for item in _decoded(_list, text) or ():
+            entry = _decoded(_external_id, item)
+            if entry is None or _value(entry.collection) != "users":
+                continue
+            if bytes(entry.encoding) in (b"", b"null"):
+                continue
+            kind = _value(entry.type)
+            if kind in self._named or (self._unknown and _is_type(kind)):
+                _add(kind, _value(entry.id), found)
+
+    def _set(self, sent: tuple[Identifier, ...]) -> IdentitySet:
+        too_long = next((t for t, value in sent if len(value) > VALUE_LIMIT), None)
+        normal = set()
+        for t, value in sent:
+            if len(value) > VALUE_LIMIT:
+                continue
+            text = self._normalisers.get(t, normalise.exact)(value)
+            if text is not None:
+                normal.add((t, text))
+        pairs = tuple(sorted(normal))
+        return IdentitySet(pairs, set_key(pairs) if pairs else None, too_long)
+
+
+_ABSENT = Raw(b"")
+_REFUSED = (msgspec.MsgspecError, ValueError, RecursionError)
+
+
+def _fields(name: str, keys: Mapping[str, str]) -> Callable[[Text], Any]:
+    """A decoder of objects that keeps the JSON text of these keys: {attribute: key}."""
+    struct = msgspec.defstruct(name, [(a, Raw, _ABSENT) for a in keys], rename=keys, gc=False)
+    return msgspec.json.Decoder(struct).decode  # type: ignore[return-value]
+
+
+_context = _fields(
+    "_Context",
+    {
+        "traits": "traits",
+        "external_ids": "externalIds",
+        "device": "device",
+        "integrations": "integrations",
+    },
+)
+_device = _fields(
+    "_Device",
+    {
+        "type": "type",
+        "id": "id",
+        "advertising_id": "advertisingId",
+        "tracking": "adTrackingEnabled",
+        "token": "token",
+    },
+)
+_external_id = _fields(
+    "_ExternalId",
+    {"id": "id", "type": "type", "collection": "collection", "encoding": "encoding"},
+)
+_integrations = _fields("_Integrations", {"google": "Google Analytics"})
+_client = _fields("_Client", {"client_id": "clientId"})
+_list: Callable[[Text], Any] = msgspec.json.Decoder(list[Raw]).decode  # type: ignore[assignment]
+_string = msgspec.json.Decoder(str).decode
+
+
+class _Fields:
+    """The keys wanted of a traits or properties object, and the type each one tells."""
+
+    def __init__(self, keyed: list[Identifier]) -> None:
+        names = {key: f"k{i}" for i, key in enumerate(dict.fromkeys(key for key, _ in keyed))}
+        self._slots = [(names[key], t) for key, t in keyed]
+        attributes = {name: key for key, name in names.items()}
+        texts = msgspec.defstruct(
+            "_Texts", [(a, str | None, None) for a in attributes], rename=attributes, gc=False
+        )
+        self._texts: Callable[[Text], Any] = msgspec.json.Decoder(texts).decode  # type: ignore[assignment]
+        self._any = _fields("_Any", attributes)
+
+    def add(self, text: Text, found: list[Identifier]) -> None:
+        """Appends what the object tells; nothing where it is no object."""
+        if not self._slots:
+            return
+        try:
+            told = self._texts(text)
+        except _REFUSED:
+            told = _decoded(self._any, text)
+            if told is None:
+                return
+            for name, t in self._slots:
+                _add(t, _value(getattr(told, name)), found)
+        else:
+            for name, t in self._slots:
+                value = getattr(told, name)
+                if value:
+                    found.append((t, value))
+
+
+def _keyed(rules: tuple[IdentifierRule, ...]) -> list[Identifier]:
+    """The spellings of every key looked up, each with the type it tells.
+
+    >>> _keyed((IdentifierRule("email"), IdentifierRule("app", "app_id"), IdentifierRule("fax")))
+    [('app_id', 'app'), ('appId', 'app'), ('fax', 'fax')]
+    """
+    keyed = []
+    for rule in rules:
+        key = rule.key or (None if rule.type in _BUILT_IN else rule.type)
+        if key is not None:
+            snake = re.sub(r"(?<=[a-z0-9])[A-Z]", lambda m: "_" + m[0], key).lower()
+            camel = re.sub(r"(?<=[a-z0-9])_([a-z0-9])", lambda m: m[1].upper(), snake)
+            keyed += [(spelling, rule.type) for spelling in dict.fromkeys((key, snake, camel))]
+    return keyed
+
+
+def _is_type(text: str) -> bool:
+    """Whether a text can name an identifier type that was not configured."""
+    return (
+        0 < len(text) <= _TYPE_LIMIT
+        and text == text.lower()
+        and not re.search(r"\s", text)
+        and text not in _NEVER
+    )
+
+
+def _decoded(decode: Callable[[Text], Any], text: Text) -> Any:
+    """What a decoder makes of JSON text; None where it is of another shape or absent."""
+    try:
+        return decode(text)
+    except _REFUSED:
+        return None
+
+
+def _value(sent: Raw) -> str:
+    """A string, or a number's text; empty for anything else."""
+    text = bytes(sent)
+    if text.startswith(b'"'):
+        return _string(text)
+    return text.decode() if text[:1] in b"-0123456789" else ""
+
+
+def _add(kind: str, value: str, found: list[Identifier]) -> None:
+    if value:
+        found.append((kind, value))

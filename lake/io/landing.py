@@ -1,0 +1,300 @@
+"""Landing objects → rows of `STAGED_LINES`: every line as a call or a refusal, and one row for
+each object with what became of it.
+
+The ``lines`` of an object's row is the number of its call rows and rejected rows.
+
+What costs here is not JSON but making columns of Python values one by one. So nested objects
+are never decoded to be written: their texts are joined and given their offsets, times are cast
+a column at a time, and what a call's identifiers are is remembered.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from tempfile import SpooledTemporaryFile
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, cast
+
+import numpy as np
+import pyarrow as pa
+import xxhash
+
+from lake.events.calls import IDENTIFIERS, NAMES, NESTED, TIMES, Call, call, instants
+from lake.events.lines import HEAD, LINE_LIMIT, Block, LongLine, UnreadableRest, lines
+from lake.events.rejection import Reason, Rejection
+from lake.identity.identifiers import Extraction, IdentitySet, extractor
+from lake.io.objects import ObjectChanged, ObjectMissing
+from lake.tables import STAGED_LINES
+
+if TYPE_CHECKING:
+    from msgspec import Raw
+    from pyspark.sql import DataFrame
+
+_ROWS: Final = 4096
+_REFUSED_BYTES: Final = 4 << 20
+_IN_MEMORY: Final = 16 << 20
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY_MICROS: Final = 86_400_000_000
+_SCHEMA: Final = STAGED_LINES.arrow
+_INSTANT: Final = _SCHEMA.field("received_at").type
+_FROM: Final = pa.array(["receivedAt", "sentAt", "timestamp", "originalTimestamp", "object"])
+
+
+class Store(Protocol):
+    """Where objects are read from; see `lake.io.objects`."""
+
+    def open_stream(self, uri: str, etag: str) -> BinaryIO:
+        """The bytes of exactly this version; ObjectChanged or ObjectMissing, here or later."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How objects are read; it travels to the workers. ``batch`` is the ingest batch."""
+
+    store: Store
+    batch: int
+    extraction: Extraction = field(default_factory=Extraction)
+    line_limit: int = LINE_LIMIT
+
+
+def staged_lines(objects: DataFrame, reading: Reading) -> DataFrame:
+    """The rows of `STAGED_LINES` for a manifest of objects, partitioned as the caller likes.
+
+    In: source, object (URI), etag, size, last_modified; a row an object version. Out: a row of
+    kind ``call`` or ``rejected`` for each line, one of kind ``object`` for each manifest entry.
+    An object that changed or went since it was listed gives its own row alone, with 0 lines.
+    A store that fails raises StorageError in the task.
+
+    One pass, no shuffle. A worker holds some tens of MiB whatever the objects are; an object
+    over 16 MiB is first copied to the worker's temporary folder, so that no line gets through
+    of a version that is seen to change only at its end.
+    """
+    manifest = objects.select("source", "object", "etag", "size", "last_modified")
+    return manifest.mapInArrow(partial(_staged, reading), STAGED_LINES.ddl)
+
+
+def _staged(reading: Reading, manifest: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for entries in manifest:
+        for entry in entries.to_pylist():
+            yield from _LandingObject(entry, reading).batches()
+
+
+@dataclass
+class _Calls:
+    """Accepted calls, as lists of equal length."""
+
+    calls: list[Call] = field(default_factory=list)
+    sets: list[IdentitySet] = field(default_factory=list)
+    hashes: list[bytes] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+
+
+@dataclass
+class _Refused:
+    """Refused lines, as lists of equal length; of each line the first 64 KiB are kept."""
+
+    numbers: list[int] = field(default_factory=list)
+    rejections: list[Rejection] = field(default_factory=list)
+    heads: list[bytes] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, number: int, rejection: Rejection, line: bytes, length: int) -> None:
+        self.numbers.append(number)
+        self.rejections.append(rejection)
+        self.heads.append(line[:HEAD])
+        self.lengths.append(length)
+        self.size += min(length, HEAD)
+
+    @property
+    def full(self) -> bool:
+        """Whether they are enough for a record batch."""
+        return len(self.numbers) >= _ROWS or self.size >= _REFUSED_BYTES
+
+
+class _LandingObject:
+    """One entry of the manifest, read once."""
+
+    def __init__(self, entry: Mapping[str, Any], reading: Reading) -> None:
+        self._entry = entry
+        self._reading = reading
+        self._extractor = extractor(reading.extraction)
+        self._modified = (entry["last_modified"] - _EPOCH) // timedelta(microseconds=1)
+        self._refused = _Refused()
+        self._lines = 0
+        self._state = "read"
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """All rows of the object, its own row last."""
+        copy = self._copy()
+        if copy is not None:
+            with copy:
+                yield from self._line_batches(copy)
+        own = {
+            "lines": pa.array([self._lines]),
+            "state": pa.array([self._state]),
+            "size": pa.array([self._entry["size"]], pa.int64()),
+            "last_modified": pa.array([self._modified]).cast(_INSTANT),
+        }
+        yield self._batch("object", 1, own)
+
+    def _copy(self) -> BinaryIO | None:
+        """All bytes of this version, in memory or on disk; None where it is no more."""
+        copy = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  closed by the caller
+        uri, etag = self._entry["object"], self._entry["etag"]
+        try:
+            with self._reading.store.open_stream(uri, etag) as stream:
+                shutil.copyfileobj(stream, copy, 1 << 20)
+        except (ObjectChanged, ObjectMissing) as error:
+            self._state = "changed" if isinstance(error, ObjectChanged) else "missing"
+            copy.close()
+            return None
+        copy.seek(0)
+        return cast(BinaryIO, copy)
+
+    def _line_batches(self, stream: BinaryIO) -> Iterator[pa.RecordBatch]:
+        for part in lines(stream, self._reading.line_limit):
+            if isinstance(part, Block):
+                for at in range(0, len(part.lines), _ROWS):
+                    rows = slice(at, at + _ROWS)
+                    calls = self._accepted(part.lines[rows], part.numbers[rows])
+                    if calls.calls:
+                        yield self._call_batch(calls)
+                    if self._refused.full:
+                        yield self._refused_batch()
+            else:
+                self._refuse(part)
+                if self._refused.full:
+                    yield self._refused_batch()
+        if self._refused.numbers:
+            yield self._refused_batch()
+
+    def _accepted(self, found: Sequence[bytes], numbers: Sequence[int]) -> _Calls:
+        """The calls of these lines; the others are refused."""
+        accepted = _Calls()
+        for line, number in zip(found, numbers, strict=True):
+            read = call(line)
+            if isinstance(read, Rejection):
+                self._refused.add(number, read, line, len(line))
+                continue
+            identity = self._extractor(
+                read.type,
+                read.user_id,
+                read.anonymous_id,
+                read.context,
+                read.traits,
+                read.properties,
+            )
+            if identity.too_long:
+                why = f"a value of {identity.too_long} is over 1000 characters"
+                rejection = Rejection(Reason.IDENTIFIER_TOO_LONG, why)
+                self._refused.add(number, rejection, line, len(line))
+                continue
+            accepted.calls.append(read)
+            accepted.sets.append(identity)
+            accepted.hashes.append(xxhash.xxh3_128_digest(line))
+            accepted.numbers.append(number)
+        return accepted
+
+    def _refuse(self, part: LongLine | UnreadableRest) -> None:
+        if isinstance(part, LongLine):
+            limit = self._reading.line_limit
+            why = Rejection(Reason.LINE_TOO_LONG, f"{part.bytes} bytes, over {limit}")
+        else:
+            why = Rejection(Reason.UNREADABLE_REST, part.detail)
+            self._state = "damaged"
+        self._refused.add(part.number, why, part.head, part.bytes)
+
+    def _call_batch(self, accepted: _Calls) -> pa.RecordBatch:
+        rows = len(accepted.calls)
+        self._lines += rows
+        columns = {
+            **_text_columns(accepted.calls),
+            **_time_columns(accepted.calls, self._modified),
+            **_identity_columns(accepted.sets),
+            "extraction": pa.repeat(self._reading.extraction.fingerprint, rows),
+            "payload_hash": pa.array(accepted.hashes, pa.binary()),
+            "line": pa.array(accepted.numbers, pa.int64()),
+        }
+        return self._batch("call", rows, columns)
+
+    def _refused_batch(self) -> pa.RecordBatch:
+        refused, self._refused = self._refused, _Refused()
+        rows = len(refused.numbers)
+        self._lines += rows
+        columns = {
+            "reason": pa.array([r.reason.value for r in refused.rejections]),
+            "detail": pa.array([r.detail for r in refused.rejections]),
+            "raw": pa.array(refused.heads, pa.binary()),
+            "bytes": pa.array(refused.lengths, pa.int64()),
+            "line": pa.array(refused.numbers, pa.int64()),
+        }
+        return self._batch("rejected", rows, columns)
+
+    def _batch(self, kind: str, rows: int, columns: Mapping[str, pa.Array]) -> pa.RecordBatch:
+        """Rows of one kind; the columns that are not given are null."""
+        known = {
+            "kind": pa.repeat(kind, rows),
+            "batch": pa.repeat(pa.scalar(self._reading.batch, pa.int64()), rows),
+            **{c: pa.repeat(self._entry[c], rows) for c in ("source", "object", "etag")},
+            **columns,
+        }
+        arrays = [known[f.name] if f.name in known else pa.nulls(rows, f.type) for f in _SCHEMA]
+        return pa.RecordBatch.from_arrays(arrays, schema=_SCHEMA)
+
+
+def _text_columns(calls: Sequence[Call]) -> dict[str, pa.Array]:
+    scalars = ("message_id", "type", *NAMES, *IDENTIFIERS)
+    return {
+        **{c: pa.array([getattr(k, c) for k in calls], pa.string()) for c in scalars},
+        **{c: _json_texts([getattr(k, c) for k in calls]) for c in NESTED},
+    }
+
+
+def _json_texts(values: list[Raw]) -> pa.Array:
+    """A string column of JSON texts, null where absent or ``null``: joined, not converted."""
+    lengths = np.fromiter(map(len, values), np.int64, len(values))
+    for i in np.flatnonzero(lengths == len(b"null")):
+        if bytes(values[i]) == b"null":
+            lengths[i] = 0
+    nulls = lengths == 0
+    kept = [v for v, null in zip(values, nulls.tolist(), strict=True) if not null]
+    offsets = np.zeros(len(values) + 1, np.int32)
+    np.cumsum(lengths, out=offsets[1:])
+    valid = np.packbits(~nulls, bitorder="little")
+    buffers = [pa.py_buffer(valid), pa.py_buffer(offsets), pa.py_buffer(b"".join(kept))]
+    return pa.Array.from_buffers(pa.string(), len(values), buffers, int(nulls.sum()))
+
+
+def _time_columns(calls: Sequence[Call], modified: int) -> dict[str, pa.Array]:
+    """The four times, and the received one that is never null, with its day and origin."""
+    times = {c: instants([getattr(k, c) for k in calls]) for c in TIMES}
+    received = np.full(len(calls), modified, np.int64)
+    origin = np.full(len(calls), len(TIMES), np.int8)
+    for i, name in reversed(list(enumerate(TIMES))):
+        received = np.where(times[name].known, times[name].micros, received)
+        origin = np.where(times[name].known, np.int8(i), origin)
+    bad = sum((t.bad.astype(np.int32) for t in times.values()), np.zeros(len(calls), np.int32))
+    columns = {c: pa.array(t.micros, mask=~t.known).cast(_INSTANT) for c, t in times.items()}
+    return columns | {
+        "received_at": pa.array(received).cast(_INSTANT),
+        "received_at_from": _FROM.take(pa.array(origin)),
+        "received_date": pa.array((received // _DAY_MICROS).astype(np.int32)).cast(pa.date32()),
+        "bad_times": pa.array(bad),
+    }
+
+
+def _identity_columns(sets: Sequence[IdentitySet]) -> dict[str, pa.Array]:
+    listed = _SCHEMA.field("identifiers").type
+    pairs = [pair for s in sets for pair in s.identifiers]
+    texts = [pa.array([pair[i] for pair in pairs], pa.string()) for i in (0, 1)]
+    offsets = np.zeros(len(sets) + 1, np.int32)
+    np.cumsum([len(s.identifiers) for s in sets], out=offsets[1:])
+    flat = pa.StructArray.from_arrays(texts, fields=list(listed.value_type))
+    return {
+        "identifiers": pa.ListArray.from_arrays(pa.array(offsets), flat, type=listed),
+        "identity_set": pa.array([s.key for s in sets], pa.binary()),
+    }
