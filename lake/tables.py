@@ -140,6 +140,23 @@ INGEST_LEDGER = Table(
     ),
 )
 
+STAGED_LINES = Table(
+    name="staged_lines",
+    about="What reading the planned objects gave: a row a line, and one row an object; never kept.",
+    grain=("kind", "object", "etag", "line"),
+    writer="compact",
+    columns=(
+        *EVENTS.columns,
+        Column("kind", "string", "call, rejected or object."),
+        *(c for c in REJECTED_CALLS.columns if c.name in ("reason", "detail", "raw", "bytes")),
+        *(
+            c
+            for c in INGEST_LEDGER.columns
+            if c.name in ("size", "last_modified", "state", "lines")
+        ),
+    ),
+)
+
 IDENTITY_SETS = Table(
     name="identity_sets",
     about="Every distinct set of identifiers that one call carried.",
