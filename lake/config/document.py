@@ -185,7 +185,11 @@ def _syntax_fault(error: YAMLError) -> Fault:
     if not isinstance(error, MarkedYAMLError):
         return Fault((), "not YAML: found a control character, wanted plain text", line=1)
     said = " ".join(part for part in (error.context, error.problem) if part)
-    said = re.sub(r"'(?!<)[^']{3,}'|\"[^\"]{2,}\"", "(not shown)", said)
+    said = re.sub(r"(['\"])([^'\"]*)\1", _shown, said)
     mark = error.problem_mark
     hint = "; inside {...} or [...], ${VAR} needs quotes" if "got '{'" in said else ""
     return Fault((), f"not YAML: {said}{hint}", line=mark.line + 1 if mark else 1)
+
+
+def _shown(quoted: re.Match[str]) -> str:
+    return quoted[0] if len(quoted[2]) < 3 or quoted[2].startswith("<") else "(not shown)"

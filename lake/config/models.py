@@ -16,6 +16,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -111,7 +112,11 @@ Pattern = Annotated[str, AfterValidator(_compiled)]
 Secret = Annotated[SecretStr, Field(min_length=1)]
 TypeName = Annotated[str, Field(pattern=TYPE_NAME), AfterValidator(_person_type)]
 SourceName = Annotated[str, Field(pattern=SOURCE_NAME)]
-SparkValue = Annotated[str, BeforeValidator(_text)]
+SparkValue = Annotated[
+    str,
+    BeforeValidator(_text),
+    WithJsonSchema({"anyOf": [{"type": kind} for kind in ("string", "number", "boolean")]}),
+]
 
 
 class Source(Settings):
@@ -298,7 +303,7 @@ class Storage(Settings):
 
 
 class Quality(Settings):
-    """What a publication must satisfy."""
+    """The expectations that a publication is judged by."""
 
     expectations: LocalPath | None = Field(
         default=None,
@@ -308,7 +313,7 @@ class Quality(Settings):
 
 
 class Spark(Settings):
-    """Settings passed on to Spark."""
+    """How Spark is set up."""
 
     conf: Mapping[str, SparkValue] = Field(
         default_factory=dict, repr=False, description="Spark settings by name, passed on as text."
