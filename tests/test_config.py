@@ -823,6 +823,13 @@ quality: {expectations: "${SECRET}"}
     assert "sEcReT" not in "\n".join(lines)
 
 
+def test_a_refused_pattern_is_not_logged_beside_the_error(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    refusal(identity("blocked: {patterns: ['(sEcReT']}"))
+    assert tuple(capfd.readouterr()) == ("", "")
+
+
 def test_a_configuration_prints_no_secret_and_no_blocked_value(folder: Path) -> None:
     config = accepted(
         smallest(
