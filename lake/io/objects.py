@@ -20,10 +20,13 @@ Errors are StorageError, which says what to do; ObjectChanged and ObjectMissing 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import io
 import os
+import shutil
 import time
 import uuid
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -137,6 +140,9 @@ class Objects(Protocol):
 
     def delete(self, uri: str, etag: str | None = None) -> bool:
         """Remove the object, or only this version of it; True if it was there."""
+
+    def delete_folder(self, prefix: str) -> None:
+        """Remove everything below the folder, unlisted names too; nothing if it is not there."""
 
 
 def canonical_uri(uri: str) -> str:
@@ -259,6 +265,12 @@ class LocalObjects:
             os.unlink(path)
             _sync_folder(Path(path).parent)
         return True
+
+    def delete_folder(self, prefix: str) -> None:
+        """See Objects."""
+        folder = canonical_uri(prefix)
+        with _explained_disk("delete", folder), suppress(FileNotFoundError):
+            shutil.rmtree(folder)
 
 
 class _UnchangedFile(io.FileIO):
@@ -487,7 +499,7 @@ class S3Objects:
         """See Objects."""
         bucket, key = _bucket_and_key(uri)
         with _explained_s3("write", uri):
-            self.client.put_object(Bucket=bucket, Key=key, Body=body)
+            self.client.put_object(Bucket=bucket, Key=key, Body=body, ContentMD5=_md5(body))
 
     def put_new(self, uri: str, body: bytes) -> bool:
         """See Objects."""
@@ -513,6 +525,16 @@ class S3Objects:
                 raise
         return True
 
+    def delete_folder(self, prefix: str) -> None:
+        """See Objects. A request per 1,000 objects to list, and one an object to delete."""
+        bucket, folder = _folder(prefix)
+        with _explained_s3("delete", prefix):
+            pages = self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=bucket, Prefix=folder
+            )
+            for key in [item["Key"] for page in pages for item in page.get("Contents", [])]:
+                self.client.delete_object(Bucket=bucket, Key=key)
+
     def _head(self, uri: str) -> Any:
         bucket, key = _bucket_and_key(uri)
         try:
@@ -530,12 +552,11 @@ class S3Objects:
         """
         bucket, key = _bucket_and_key(uri)
         mark = {_WRITE_ID: uuid.uuid4().hex}
+        what: Any = {"Body": body, "ContentMD5": _md5(body), "Metadata": mark, **condition}
         with _explained_s3("write", uri):
             for attempt in range(ATTEMPTS):
                 try:
-                    self.client.put_object(
-                        Bucket=bucket, Key=key, Body=body, Metadata=mark, **condition
-                    )
+                    self.client.put_object(Bucket=bucket, Key=key, **what)
                 except ClientError as error:
                     if _status(error) == 409:  # another conditional write is under way
                         time.sleep(0.1 * 2**attempt)
@@ -623,6 +644,11 @@ def _client(_process: int, store: S3Objects) -> S3Client:
 def _bucket_and_key(uri: str) -> tuple[str, str]:
     bucket, _, key = uri.split("://", 1)[1].partition("/")
     return bucket, key
+
+
+def _md5(body: bytes) -> str:
+    """For the store to refuse what a broken connection cut short; one was seen to keep it."""
+    return b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
 
 
 def _folder(prefix: str) -> tuple[str, str]:
