@@ -105,7 +105,7 @@ def call(line: bytes) -> Call | Rejection:
             return tolerant
         found = tolerant
     if not found.message_id:
-        found.message_id = "sha:" + hashlib.blake2b(line, digest_size=16).hexdigest()
+        found.message_id = f"sha:{digest(line).hex()}"
     if (
         len(found.message_id) > IDENTIFIER_LIMIT
         or len(found.user_id or "") > IDENTIFIER_LIMIT
@@ -113,6 +113,11 @@ def call(line: bytes) -> Call | Rejection:
     ):
         return _too_long(found)
     return found
+
+
+def digest(line: bytes) -> bytes:
+    """16 bytes that stand for a line: BLAKE2b of its bytes without the line's end."""
+    return hashlib.blake2b(line, digest_size=16).digest()
 
 
 def _too_long(found: Call) -> Rejection:
@@ -187,18 +192,20 @@ _ESCAPES = re.compile(rb"\\(?:(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL)
 
 def _rejection(line: bytes, error: Exception) -> Rejection:
     """Why a line is no call; the decoder's message tells a place and never a value."""
-    reason = _fault(line)
-    if reason is Reason.NOT_AN_OBJECT:
-        return Rejection(reason, "a JSON value that is no object")
-    if reason is Reason.NOT_JSON:
+    fault = _fault(line)
+    if fault is Reason.NOT_JSON:
         paired = _ESCAPES.sub(lambda m: b"\\u0020" if m[1] else m[0], line)
-        if paired != line and _fault(paired) is not Reason.NOT_JSON:
+        fault = _fault(paired)
+        if fault is Reason.NOT_AN_OBJECT and paired.lstrip().startswith(b"{"):
             return Rejection(Reason.INVALID_UTF8, "half of an escaped surrogate pair")
-    return Rejection(reason, str(error).removeprefix("JSON is malformed: "))
+    if fault is Reason.NOT_AN_OBJECT:
+        return Rejection(fault, "a JSON value that is no object")
+    return Rejection(fault, str(error).removeprefix("JSON is malformed: "))
 
 
 def _fault(line: bytes) -> Reason:
-    """not_json, two_values, or not_an_object: the one thing wrong with a line that is JSON."""
+    """not_json or two_values; not_an_object for one sound value, which the caller knows no call
+    could be made of."""
     try:
         _value(line)
     except _REFUSED as error:

@@ -118,29 +118,31 @@ class _Splitter:
         """The complete lines held; the unended one stays."""
         if self._long:
             return
-        found = b"".join(self._pieces).split(b"\n")
+        text = b"".join(self._pieces)
+        found = text.split(b"\n")
         rest = found.pop()
         self._pieces, self._size = [rest], len(rest)
         if found:
-            yield from self._lines(found)
+            yield from self._lines(found, returns=b"\r" in text)
 
     def last(self) -> Iterator[Block | LongLine]:
         """The last line, which no line feed ends."""
         if self._long:
             yield self._long_line()
         elif self._size:
-            yield from self._lines([b"".join(self._pieces)])
+            yield from self._lines([b"".join(self._pieces)], returns=True)
 
     def rest(self, detail: str) -> UnreadableRest:
         """The line that the damage cut, and all that is lost behind it."""
         head = self._head if self._long else b"".join(self._pieces)[:HEAD]
         return UnreadableRest(self._number, head, self._size, detail)
 
-    def _lines(self, found: list[bytes]) -> Iterator[Block | LongLine]:
+    def _lines(self, found: list[bytes], *, returns: bool) -> Iterator[Block | LongLine]:
         numbers: Sequence[int] = range(self._number, self._number + len(found))
         self._number += len(found)
-        found = [line.removesuffix(b"\r") for line in found]
-        if max(map(len, found)) <= self._limit and all(line.strip(b" \t\r") for line in found):
+        if returns:
+            found = [line.removesuffix(b"\r") for line in found]
+        if max(map(len, found)) <= self._limit and all(map(bytes.strip, found)):
             yield Block(found, numbers)
             return
         numbered = list(zip(numbers, found, strict=True))

@@ -12,7 +12,8 @@ for iOS that condition is a switch |
 | `android.push_token`, `ios.push_token` | `context.device.token` |
 | `ga_client_id` | `context.integrations["Google Analytics"].clientId` |
 | any other | its key, else its name, in the places below |
-| every type | `context.externalIds` with `id`, `type`, `collection: users`, `encoding` |
+| every type | `context.externalIds` with `id`, `collection: users`, `encoding` and, as `type`, \
+the type or its key |
 
 A key is looked up in camelCase and in snake_case, and in no other spelling, in
 `context.traits` of every call and in `traits` of identify and group or `properties` of track,
@@ -183,6 +184,11 @@ class Extractor:
         rules = {rule.type: rule for rule in extraction.identifiers}
         self._named = frozenset(rules)
         self._unknown = extraction.unknown_types == "add"
+        #: The name in ``externalIds`` → the types it tells.
+        self._external: dict[str, list[str]] = {}
+        for rule in extraction.identifiers:
+            for name in {rule.type, rule.key or rule.type}:
+                self._external.setdefault(name, []).append(rule.type)
         self._normalisers: Mapping[str, Normaliser] = {
             t: normalise.normaliser(r.normalise, dict(r.options)) for t, r in rules.items()
         }
@@ -266,8 +272,10 @@ class Extractor:
                 continue
             if bytes(entry.encoding) in (b"", b"null"):
                 continue
-            kind = _value(entry.type)
-            if kind in self._named or (self._unknown and _is_type(kind)):
+            name = _value(entry.type)
+            if not _is_type(name):
+                continue
+            for kind in self._external.get(name, [name] if self._unknown else []):
                 _add(kind, _value(entry.id), found)
 
     def _set(self, sent: tuple[Identifier, ...]) -> IdentitySet:
@@ -371,7 +379,7 @@ def _keyed(rules: tuple[IdentifierRule, ...]) -> list[Identifier]:
 
 
 def _is_type(text: str) -> bool:
-    """Whether a text can name an identifier type that was not configured."""
+    """Whether a text can name an identifier type: Segment takes lower-case ones only."""
     return (
         0 < len(text) <= _TYPE_LIMIT
         and text == text.lower()

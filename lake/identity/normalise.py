@@ -63,18 +63,21 @@ def email(value: str) -> str | None:
 
 
 @lru_cache(maxsize=1 << 16)
-def phone(value: str, region: str = "US") -> str | None:
-    """A telephone number in E.164; ``region`` is assumed where it names no country.
+def phone(value: str, region: str | None = None) -> str | None:
+    """A telephone number in E.164; ``region`` is assumed where it names no country, and without
+    a region such a number identifies nobody.
 
     A number of a possible length will do, as numbers that no plan assigns yet are real in data
     and old ones in plans. An extension stays, as ``;ext=``: two desks behind one switchboard
     are not one person.
 
-    >>> phone("(415) 555-0132"), phone("+44 20 7946 0958"), phone("0044 20 7946 0958", "DE")
-    ('+14155550132', '+442079460958', '+442079460958')
-    >>> phone("415 555 0132 ext. 7")
+    >>> phone("(415) 555-0132", "US"), phone("0044 20 7946 0958", "DE")
+    ('+14155550132', '+442079460958')
+    >>> phone("+44 20 7946 0958"), phone("(415) 555-0132")
+    ('+442079460958', None)
+    >>> phone("415 555 0132 ext. 7", "US")
     '+14155550132;ext=7'
-    >>> phone("n/a"), phone("12")
+    >>> phone("n/a", "US"), phone("12", "US")
     (None, None)
     """
     try:
@@ -135,8 +138,8 @@ def normaliser(name: str, options: Mapping[str, Option]) -> Normaliser:
     for option, value in options.items():
         if type(value) is not kind.options.get(option):
             raise ConfigError(f"the normaliser {name} takes no option {option} of this kind")
-    region = options.get("region", "US")
-    if region not in phonenumbers.SUPPORTED_REGIONS:
+    region = options.get("region")
+    if region is not None and region not in phonenumbers.SUPPORTED_REGIONS:
         raise ConfigError(f"{region} is no region with telephone numbers, such as US or GB")
     if int(options.get("last", 1)) < 1:
         raise ConfigError("`last` counts digits: 1 or more")

@@ -20,9 +20,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, cast
 
 import numpy as np
 import pyarrow as pa
-import xxhash
 
-from lake.events.calls import IDENTIFIERS, NAMES, NESTED, TIMES, Call, call, instants
+from lake.events.calls import IDENTIFIERS, NAMES, NESTED, TIMES, Call, call, digest, instants
 from lake.events.lines import HEAD, LINE_LIMIT, Block, LongLine, UnreadableRest, lines
 from lake.events.rejection import Reason, Rejection
 from lake.identity.identifiers import Extraction, IdentitySet, extractor
@@ -195,7 +194,7 @@ class _LandingObject:
                 continue
             accepted.calls.append(read)
             accepted.sets.append(identity)
-            accepted.hashes.append(xxhash.xxh3_128_digest(line))
+            accepted.hashes.append(digest(line))
             accepted.numbers.append(number)
         return accepted
 
