@@ -8,25 +8,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import astuple
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BeforeValidator, Field, PrivateAttr
+from pydantic import Field, PrivateAttr
 
-from lake.config.environment import typed
+from lake.config.fields import Count, Location, SourceName, SpaceName
 from lake.config.json_schema import published
 from lake.config.locations import uri
-from lake.config.models import (
-    SPACE,
-    Identity,
-    Location,
-    Quality,
-    Settings,
-    Source,
-    SourceName,
-    Spark,
-    Storage,
-    Whole,
-)
+from lake.config.models import Identity, Quality, Settings, Source, Spark, Storage
 from lake.config.overrides import Override
 
 #: Spark's own rule for what to redact in its pages and logs (spark.redaction.regex), and keys.
@@ -39,7 +28,7 @@ class Config(Settings):
     Locations are absolute: relative ones are relative to the file they were read from.
     """
 
-    space: Annotated[str, Field(pattern=SPACE)] = Field(
+    space: SpaceName = Field(
         description="The name of the space. Part of every profile_id: another name, other ids."
     )
     root: Location = Field(
@@ -49,7 +38,7 @@ class Config(Settings):
     sources: Mapping[SourceName, Source] = Field(
         min_length=1, description="Where calls land, by the name of their source."
     )
-    line_limit: Annotated[Whole, BeforeValidator(typed)] = Field(
+    line_limit: Count = Field(
         default=1024 * 1024,
         description="The longest line that is read, in bytes; longer ones are rejected.",
     )

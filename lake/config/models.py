@@ -3,120 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Literal
 
-import phonenumbers
-import re2
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationInfo,
-    WithJsonSchema,
-    field_validator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from lake.config.environment import typed
-from lake.config.identifiers import (
-    DEFAULT_LIMIT,
-    GROUP_ID,
-    SEGMENT_TYPES,
-    TYPE_NAME,
-    TYPE_NAME_WORDS,
-    default_limit,
+from lake.config.fields import (
+    Count,
+    Endpoint,
+    Limit,
+    LocalPath,
+    Location,
+    Pattern,
+    Region,
+    Secret,
+    SparkValue,
+    Switch,
+    TypeName,
 )
-from lake.config.locations import local_path, located
-
-SPACE = r"^[a-z][a-z0-9_-]{0,62}$"
-SOURCE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
-REGION = r"^[A-Z]{2}$"
-ENDPOINT = r"^https?://[A-Za-z0-9._:\[\]-]+/?$"
-
-#: What each pattern means, for a reader.
-PATTERN_WORDS: Mapping[str, str] = {
-    SPACE: "a lower-case name: a letter, then letters, digits, _ or -",
-    SOURCE_NAME: "a name of letters, digits, _, . or -",
-    TYPE_NAME: TYPE_NAME_WORDS,
-    REGION: "two capital letters",
-    ENDPOINT: "http:// or https:// and a host, without a user or a path",
-}
+from lake.config.identifiers import DEFAULT_LIMIT, SEGMENT_TYPES, default_limit
 
 
 class Settings(BaseModel):
     """A group of settings: nothing unknown, nothing converted, nothing changed later."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-def _folder(info: ValidationInfo) -> Path:
-    """The folder that relative paths are relative to: the file's, else the current one."""
-    folder = (info.context or {}).get("folder", Path())
-    assert isinstance(folder, Path)
-    return folder
-
-
-def _located(text: str, info: ValidationInfo) -> str:
-    return located(text, _folder(info))
-
-
-def _local(text: str, info: ValidationInfo) -> str:
-    return local_path(text, _folder(info))
-
-
-def _compiled(pattern: str) -> str:
-    """The pattern, if RE2 takes it; else an error of type ``re2`` with RE2's reason."""
-    options = re2.Options()
-    options.log_errors = False  # its own log would print the pattern a second time
-    try:
-        re2.compile(pattern, options)
-    except re2.error as error:
-        reason = error.args[0]
-        said = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
-        raise PydanticCustomError("re2", "RE2 refuses it", {"reason": said}) from None
-    return pattern
-
-
-def _person_type(name: str) -> str:
-    if name == "group_id":
-        raise ValueError(GROUP_ID)
-    return name
-
-
-def _supported_region(region: str | None) -> str | None:
-    """The region, if phone numbers of it are known; else ValueError."""
-    if region is None or region in phonenumbers.SUPPORTED_REGIONS:
-        return region
-    hint = "; did you mean GB?" if region == "UK" else ""
-    raise ValueError(
-        f"found no region with phone numbers, wanted an ISO 3166 code such as US{hint}"
-    )
-
-
-def _text(value: object) -> object:
-    """A number or a switch as Spark writes it; anything else as it is."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value) if isinstance(value, int | float) else value
-
-
-Whole = Annotated[int, Field(ge=1)]
-Switch = Annotated[bool, BeforeValidator(typed)]
-Location = Annotated[str, AfterValidator(_located), Field(json_schema_extra={"format": "location"})]
-LocalPath = Annotated[str, AfterValidator(_local)]
-Pattern = Annotated[str, AfterValidator(_compiled)]
-Secret = Annotated[SecretStr, Field(min_length=1)]
-TypeName = Annotated[str, Field(pattern=TYPE_NAME), AfterValidator(_person_type)]
-SourceName = Annotated[str, Field(pattern=SOURCE_NAME)]
-SparkValue = Annotated[
-    str,
-    BeforeValidator(_text),
-    WithJsonSchema({"anyOf": [{"type": kind} for kind in ("string", "number", "boolean")]}),
-]
 
 
 class Source(Settings):
@@ -131,7 +42,7 @@ class Source(Settings):
 class Identifier(Settings):
     """How one type of identifier is found, written and limited."""
 
-    limit: Annotated[Whole | None, BeforeValidator(typed)] = Field(
+    limit: Limit = Field(
         default=DEFAULT_LIMIT,
         description="How many values of this type one profile may have; null: any number. "
         "Left out: 1 for user_id, 5 for every other, as in Segment.",
@@ -146,14 +57,12 @@ class Identifier(Settings):
         description="How values are written before they are compared: exact (only trimmed), "
         "lower, email, phone (E.164) or digits. Left out: email for email, exact for every other.",
     )
-    region: Annotated[
-        Annotated[str, Field(pattern=REGION)] | None, AfterValidator(_supported_region)
-    ] = Field(
+    region: Region = Field(
         default=None,
         description="For normalise: phone. The region of numbers without a country code, such as "
         "US; null: such numbers identify nobody.",
     )
-    last: Annotated[Whole | None, BeforeValidator(typed)] = Field(
+    last: Limit = Field(
         default=None,
         description="For normalise: digits. Compare only so many digits at the end; null: all.",
     )
@@ -178,9 +87,7 @@ class Caps(Settings):
     merges: Annotated[int, Field(ge=0), BeforeValidator(typed)] = Field(
         default=100, description="How many other profiles may be merged into one."
     )
-    mappings: Annotated[Whole, BeforeValidator(typed)] = Field(
-        default=1000, description="How many identifiers one profile may have."
-    )
+    mappings: Count = Field(default=1000, description="How many identifiers one profile may have.")
 
 
 class BlockedValues(Settings):
@@ -218,7 +125,7 @@ class Shared(Settings):
         description="off; auto: find such values from the data and report the evidence; "
         "limits: by the numbers in limits.",
     )
-    limits: Mapping[TypeName, Mapping[TypeName, Annotated[Whole, BeforeValidator(typed)]]] = Field(
+    limits: Mapping[TypeName, Mapping[TypeName, Count]] = Field(
         default_factory=dict,
         description="For mode: limits. A value of the outer type that is seen with more than so "
         "many values of the inner type links nothing.",
@@ -288,9 +195,7 @@ class Identity(Settings):
 class Storage(Settings):
     """Access to an S3-compatible store; on AWS, leave it out and the default chain is used."""
 
-    endpoint: Annotated[str, Field(pattern=ENDPOINT)] | None = Field(
-        default=None, description="The store's address; null: AWS."
-    )
+    endpoint: Endpoint | None = Field(default=None, description="The store's address; null: AWS.")
     region: Annotated[str, Field(min_length=1)] | None = Field(
         default=None, description="The store's region; null: from the environment."
     )
