@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from typing import NamedTuple
 
 from lake.identity.resolve.fold import Fold, Lost
 from lake.identity.resolve.growing import Growing
@@ -20,13 +19,8 @@ from lake.identity.resolve.model import (
 )
 from lake.identity.resolve.universe import Universe
 
-
-class Step(NamedTuple):
-    """What the fold did with one sighting."""
-
-    sighting: Sighting
-    profile: Growing | None
-    lost: list[Lost]
+# What the fold did with one sighting: the profile it resolved to, and what it lost.
+Step = tuple[Sighting, Growing | None, list[Lost]]
 
 
 def answer(universe: Universe, fold: Fold, log: list[Step]) -> Resolution:
@@ -71,18 +65,17 @@ def _sets(
     universe: Universe, log: list[Step], index: dict[int, int], final: list[int]
 ) -> tuple[SetOutcome, ...]:
     """Each set goes where its last sighting went, with the reasons of that sighting."""
-    last: dict[Hashable, Step] = {s.identity_set: Step(s, None, []) for s in universe.sightings}
-    for step in log:
-        last[step.sighting.identity_set] = step
-    names, members = universe.identifiers, universe.members
+    last: dict[Hashable, Step] = {s.identity_set: (s, None, []) for s in universe.sightings}
+    last.update((step[0].identity_set, step) for step in log)
+    names = universe.identifiers
     outcomes = []
-    for key, step in last.items():
-        profile = None if step.profile is None else index[step.profile.root().number]
-        here = members[key]
+    for key, (_, part, lost) in last.items():
+        profile = None if part is None else index[part.root().number]
+        here = universe.members[key]
         gone: tuple[Drop, ...] = ()
-        if step.lost:
-            reasons = {lost.identifier: lost.reason for lost in step.lost}
-            gone = tuple(Drop(names[i], reasons[i]) for i in here if final[i] != profile)
+        if lost:
+            reasons = {each.identifier: each.reason for each in lost}
+            gone = tuple([Drop(names[i], reasons[i]) for i in here if final[i] != profile])
             here = [i for i in here if final[i] == profile]
         outcomes.append(SetOutcome(key, profile, tuple([names[i] for i in here]), gone))
     return tuple(outcomes)

@@ -25,7 +25,7 @@ class Broken(NamedTuple):
 
     reason: Reason
     rule: str
-    kinds: frozenset[int]
+    kinds: list[int]
     identifiers: frozenset[int]
 
 
@@ -44,13 +44,16 @@ class Fold:
         self.parts: list[Growing] = []
         self.merges: list[tuple[Growing, Growing, Sighting]] = []
         # A limit no smaller than the number of values there are cannot bind: not even counted.
-        self.limits = {
-            kind: limit.count
-            for kind, values in enumerate(universe.values_by_type())
-            if (limit := rules.limit(universe.types[kind])).count is not None
-            and limit.count < values
-        }
-        self.spans = {kind: rules.limit(universe.types[kind]).window.span for kind in self.limits}
+        self.limits: dict[int, int] = {}
+        self.spans: dict[int, int | None] = {}
+        self.rule: dict[int, tuple[Reason, str]] = {}
+        for kind, values in enumerate(universe.values_by_type()):
+            name = universe.types[kind]
+            limit = rules.limit(name)
+            if limit.count is not None and limit.count < values:
+                self.limits[kind] = limit.count
+                self.spans[kind] = limit.window.span
+                self.rule[kind] = limit.reason, f"{name}: {limit}"
         self.bond = universe.bond
         self.foes = rules.overrides.foes if rules.overrides else {}
         self.bond_owner: dict[int, Growing] = {}
@@ -96,39 +99,36 @@ class Fold:
         over = self._exceeded(at, roots, new) if self.limits else []
         apart = self._meeting(roots, new) if self.foes else None
         if over:
-            kind = self.universe.types[over[0]]
-            limit = self.rules.limit(kind)
-            return Broken(limit.reason, f"{kind}: {limit}", frozenset(over), apart or frozenset())
+            return Broken(*self.rule[min(over)], over, apart or frozenset())
         if apart is not None:
-            return Broken(Reason.NEVER_TOGETHER, "never_together", frozenset(), apart)
+            return Broken(Reason.NEVER_TOGETHER, "never_together", over, apart)
         return None
 
     def _exceeded(self, at: int, roots: dict[int, Growing], new: list[int]) -> list[int]:
-        """The types over their limit on the union, strongest first.
+        """The types over their limit on the union.
 
         A type counts only if the union would hold more of it than each profile held before (and
         than each always_together class brings along), so what is over already blocks nothing.
         """
         added: dict[int, int] = {}
         for i in new:
-            added[self.kind[i]] = added.get(self.kind[i], 0) + 1
-        kinds = set(added)
+            kind = self.kind[i]
+            if kind in self.limits:
+                added[kind] = added.get(kind, 0) + 1
         if len(roots) > 1:
-            kinds.update(k for root in roots.values() for k in (*root.counts, *root.times))
+            for root in roots.values():
+                added.update((k, 0) for k in (*root.counts, *root.times) if k not in added)
         over = []
-        for kind in kinds:
-            limit = self.limits.get(kind)
-            if limit is None:
-                continue
-            total = added.get(kind, 0)
+        for kind, fresh in added.items():
+            total = fresh
             most = self._largest_new_bond(kind, new) if self.bond else 0
             for root in roots.values():
                 held = root.held(kind, self.spans[kind], at)
                 total += held
                 most = max(most, held)
-            if total > limit and total > most:
+            if total > self.limits[kind] and total > most:
                 over.append(kind)
-        return sorted(over)
+        return over
 
     def _largest_new_bond(self, kind: int, new: list[int]) -> int:
         """The most new values of one type that one always_together class brings (1 is none)."""
@@ -167,9 +167,12 @@ class Fold:
                 for i in ids
                 if self.owners[i] or self.kind[i] in broken.kinds or i in broken.identifiers
             )
+        gone = [victim]
         bond = self.bond.get(victim)
-        gone = [i for i in ids if i == victim or (bond is not None and self.bond.get(i) == bond)]
-        lost.extend(Lost(i, broken.reason, broken.rule, self.owners[i]) for i in reversed(gone))
+        if bond is not None:
+            gone = [i for i in reversed(ids) if self.bond.get(i) == bond]
+        for i in gone:
+            lost.append(Lost(i, broken.reason, broken.rule, self.owners[i]))
         return [i for i in ids if i not in gone]
 
     # Caps.
@@ -209,8 +212,9 @@ class Fold:
         room = max(self.rules.max_mappings - target.mappings, 0)
         for i in new[:room]:
             self._map(i, target, sighting.at, lost)
-        rule = f"caps.mappings: {self.rules.max_mappings}"
-        lost.extend(Lost(i, Reason.MAPPING_LIMIT, rule, None) for i in new[room:])
+        if len(new) > room:
+            rule = f"caps.mappings: {self.rules.max_mappings}"
+            lost.extend(Lost(i, Reason.MAPPING_LIMIT, rule, None) for i in new[room:])
         return target
 
     def _map(self, i: int, target: Growing, at: int, lost: list[Lost]) -> None:
@@ -239,10 +243,8 @@ class Fold:
         kind = self.kind[i]
         limit = self.limits.get(kind)
         if limit is not None and target.held(kind, self.spans[kind], at) > limit:
-            name = self.universe.types[kind]
-            rule = self.rules.limit(name)
-            text = f"always_together over {name}: {rule}"
-            lost.append(Lost(i, rule.reason, text, target))
+            reason, rule = self.rule[kind]
+            lost.append(Lost(i, reason, f"always_together over {rule}", target))
         if target.mappings > self.rules.max_mappings:
-            text = f"always_together over caps.mappings: {self.rules.max_mappings}"
-            lost.append(Lost(i, Reason.MAPPING_LIMIT, text, target))
+            rule = f"always_together over caps.mappings: {self.rules.max_mappings}"
+            lost.append(Lost(i, Reason.MAPPING_LIMIT, rule, target))

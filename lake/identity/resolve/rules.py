@@ -12,6 +12,13 @@ from lake.identity.resolve.model import Pair, Reason
 from lake.identity.resolve.overrides import Overrides
 
 _DAY = 86_400_000_000
+_SPANS = {
+    "ever": None,
+    "daily": _DAY,
+    "weekly": 7 * _DAY,
+    "monthly": 30 * _DAY,
+    "annually": 365 * _DAY,
+}
 
 
 class Strategy(StrEnum):
@@ -41,8 +48,7 @@ class Window(StrEnum):
     @property
     def span(self) -> int | None:
         """Length in microseconds, None for ``ever``."""
-        days = {"daily": 1, "weekly": 7, "monthly": 30, "annually": 365}.get(self.value)
-        return None if days is None else days * _DAY
+        return _SPANS[self.value]
 
 
 @dataclass(frozen=True, slots=True)

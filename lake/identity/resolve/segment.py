@@ -41,7 +41,7 @@ costs d · k.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 
 from lake.identity.resolve.answer import Step, answer
 from lake.identity.resolve.fold import Fold
@@ -54,9 +54,15 @@ def segment(sightings: Iterable[Sighting], rules: Rules) -> Resolution:
     """Fold the sightings (of one or of many raw components) under the rules' limits and caps."""
     universe = Universe(sightings, rules)
     fold = Fold(universe, rules)
-    log = [
-        Step(sighting, *fold.take(sighting, universe.members[sighting.identity_set]))
-        for sighting in universe.sightings
-        if sighting.identifiers
-    ]
+    log: list[Step] = []
+    settled: set[Hashable] = set()
+    for sighting in universe.sightings:
+        key = sighting.identity_set
+        # A set that is wholly on one profile stays so, and can change nothing any more.
+        if key in settled or not sighting.identifiers:
+            continue
+        profile, lost = fold.take(sighting, universe.members[key])
+        log.append((sighting, profile, lost))
+        if not lost:
+            settled.add(key)
     return answer(universe, fold, log)

@@ -6,7 +6,7 @@ simply its greatest number, and everything after this step works on integers.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from operator import itemgetter
 
 from lake.identity.resolve.model import Identifier, Sighting
@@ -28,18 +28,17 @@ class Universe:
 
     def __init__(self, sightings: Iterable[Sighting], rules: Rules) -> None:
         self.sightings = sorted(sightings, key=_ORDER)
-        carried: dict[Hashable, tuple[Identifier, ...]] = {}
-        for sighting in self.sightings:
-            carried[sighting.identity_set] = sighting.identifiers
+        carried = {sighting.identity_set: sighting.identifiers for sighting in self.sightings}
         rank, unlisted = rules.rank, len(rules.priority)
-        distinct = {i for identifiers in carried.values() for i in identifiers}
+        distinct: set[Identifier] = set().union(*carried.values())
         self.identifiers = sorted(distinct, key=lambda i: (rank.get(i[0], unlisted), i))
         self.types = list(dict.fromkeys(i[0] for i in self.identifiers))
         place = {kind: n for n, kind in enumerate(self.types)}
         self.kind = [place[i[0]] for i in self.identifiers]
         number = {i: n for n, i in enumerate(self.identifiers)}
+        numbered = number.__getitem__
         self.members = {
-            key: sorted({number[i] for i in identifiers}) for key, identifiers in carried.items()
+            key: sorted(set(map(numbered, identifiers))) for key, identifiers in carried.items()
         }
         self.bond: dict[int, int] = {}
         if rules.overrides is not None:
