@@ -81,6 +81,7 @@ class Table:
         from pyspark.sql.types import StructType
 
         wanted = StructType.fromDDL(self.ddl)
+        assert isinstance(wanted, StructType)
         found = {f.name: f.dataType for f in frame.schema.fields}
         differences = [
             f"missing column {f.name} {f.dataType.simpleString()}"
@@ -91,8 +92,7 @@ class Table:
         differences += [
             f"column {f.name} is {found[f.name].simpleString()}, not {f.dataType.simpleString()}"
             for f in wanted.fields
-            if f.name in found
-            and found[f.name].simpleString() != f.dataType.simpleString()
+            if f.name in found and found[f.name].simpleString() != f.dataType.simpleString()
         ]
         if differences:
             raise ContractError(

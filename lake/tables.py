@@ -11,15 +11,22 @@ from lake.schema import Column, Table
 IDENTIFIERS_TYPE = "array<struct<type:string,value:string>>"
 MOMENT_TYPE = "struct<received_at:timestamp,timestamp:timestamp,message_id:string,source:string>"
 
-_MESSAGE_ID = Column("message_id", "string", "The call's messageId, or `sha:` and a hash of its bytes.")
-_SET = Column("identity_set", "binary", "Key of the identity set: 16 bytes of a hash of its identifiers.")
+_MESSAGE_ID = Column(
+    "message_id", "string", "The call's messageId, or `sha:` and a hash of its bytes."
+)
+_SET = Column(
+    "identity_set", "binary", "Key of the identity set: 16 bytes of a hash of its identifiers."
+)
 _BATCH = Column("batch", "bigint", "The ingest batch that wrote the row.")
 _OBJECT = Column("object", "string", "URI of the landing object.", personal=True)
+_ETAG = Column("etag", "string", "Version of the object: etag, or size and change time on disk.")
 _LINE = Column("line", "bigint", "Line in the object, from 1; gz objects are counted unpacked.")
 _SOURCE = Column("source", "string", "Name of the configured source.")
 _TYPE = Column("type", "string", "Identifier type, such as user_id.")
 _VALUE = Column("value", "string", "Normalised identifier value.", personal=True)
-_PROFILE = Column("profile_id", "string", "The profile: 32 hex digits, a hash of space and founder.")
+_PROFILE = Column(
+    "profile_id", "string", "The profile: 32 hex digits, a hash of space and founder."
+)
 _FIRST_SEEN = Column("first_seen", "timestamp", "receivedAt of the first call.")
 _LAST_SEEN = Column("last_seen", "timestamp", "receivedAt of the last call.")
 _CALLS = Column("calls", "bigint", "Accepted calls, each counted once.")
@@ -67,12 +74,21 @@ EVENTS = Table(
             "The call's identifiers, normalised, sorted by type and value.",
             personal=True,
         ),
-        Column("identity_set", "binary", "Key of the identity set; null where the call has no identifier."),
-        Column("extraction", "string", "Hash of the extraction rules the identifiers were taken with."),
-        Column("payload_hash", "binary", "16 bytes of a hash of the line; tells true repeats apart."),
+        Column(
+            "identity_set",
+            "binary",
+            "Key of the identity set; null where the call has no identifier.",
+        ),
+        Column(
+            "extraction", "string", "Hash of the extraction rules the identifiers were taken with."
+        ),
+        Column(
+            "payload_hash", "binary", "16 bytes of a hash of the line; tells true repeats apart."
+        ),
         _SOURCE,
         _BATCH,
         _OBJECT,
+        _ETAG,
         _LINE,
         Column("received_date", "date", "UTC day of received_at; the partition."),
     ),
@@ -93,7 +109,7 @@ REJECTED_CALLS = Table(
         _SOURCE,
         _BATCH,
         _OBJECT,
-        Column("etag", "string", "Version of the object."),
+        _ETAG,
         _LINE,
     ),
 )
@@ -110,10 +126,11 @@ DUPLICATE_CALLS = Table(
         Column("received_at", "timestamp", "When this copy arrived."),
         Column("payload_differs", "boolean", "Whether its bytes differ from the accepted call's."),
         Column("payload_hash", "binary", "16 bytes of a hash of this line."),
+        Column("displaced", "boolean", "Whether it stood in `events` until this batch."),
         _SOURCE,
         _BATCH,
         _OBJECT,
-        Column("etag", "string", "Version of the object."),
+        _ETAG,
         _LINE,
     ),
 )
@@ -128,7 +145,9 @@ INGEST_LEDGER = Table(
     columns=(
         _SOURCE,
         _OBJECT,
-        Column("etag", "string", "Version of the object: the store's etag, or size and change time."),
+        Column(
+            "etag", "string", "Version of the object: the store's etag, or size and change time."
+        ),
         Column("size", "bigint", "Bytes as listed."),
         Column("last_modified", "timestamp", "The object's last change as planned."),
         Column("state", "string", "read, damaged (its rest was unreadable), changed or missing."),
@@ -241,8 +260,12 @@ PROFILES = Table(
         _PROFILE,
         _FIRST_SEEN,
         _LAST_SEEN,
-        Column("identifiers", "map<string,array<string>>", "Values by type, sorted.", personal=True),
-        Column("traits", "map<string,string>", "Winning trait values as plain text.", personal=True),
+        Column(
+            "identifiers", "map<string,array<string>>", "Values by type, sorted.", personal=True
+        ),
+        Column(
+            "traits", "map<string,string>", "Winning trait values as plain text.", personal=True
+        ),
         _CALLS,
         Column("first_source", "string", "Source of the first call."),
         Column("last_source", "string", "Source of the last call."),
@@ -387,5 +410,7 @@ def reference() -> str:
             + (f" · partitioned by `{', '.join(t.partitioned_by)}`" if t.partitioned_by else "")
         )
         rows = "\n".join(f"| `{c.name}` | `{c.type}` | {c.about} |" for c in t.columns)
-        parts.append(f"{head}\n\n{facts}\n\n| column | type | what it says |\n|---|---|---|\n{rows}")
+        parts.append(
+            f"{head}\n\n{facts}\n\n| column | type | what it says |\n|---|---|---|\n{rows}"
+        )
     return "\n\n".join(parts)

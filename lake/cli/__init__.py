@@ -1,0 +1,1 @@
+"""The `profile-lake` command, thin: it parses, calls, prints."""

@@ -260,7 +260,7 @@ class World:
         if days < 1 or calls < max(1_200, 400 * days):
             raise ValueError("a world takes at least a day, 1,200 calls and 400 calls a day")
         self._dice = _Dice(seed)
-        self._calls, self._days = calls, days
+        self._calls, self.days = calls, days
         self._start = int(datetime(*first_day.timetuple()[:3], tzinfo=UTC).timestamp()) * SECOND
         self.people: tuple[Person, ...] = _population(
             self._dice, max(60, calls // 20), days, first_day
@@ -273,8 +273,8 @@ class World:
 
     def write_day(self, landing: Path, day_index: int) -> Landed:
         """Write what lands on day ``day_index`` (from 0) below ``landing``; safe to repeat."""
-        if not 0 <= day_index < self._days:
-            raise ValueError(f"day_index must be between 0 and {self._days - 1}")
+        if not 0 <= day_index < self.days:
+            raise ValueError(f"day_index must be between 0 and {self.days - 1}")
         objects = [o for o in self._landing if o.landed == day_index]
         kinds: Counter[str] = Counter()
         for landed in objects:
@@ -290,19 +290,19 @@ class World:
         a blocked userId is there under its raw value. Where a person never logs in on a device,
         no rule can find out whose it is: recall below 1 is in the nature of things.
         """
-        end = self._days if nights is None else nights
+        end = self.days if nights is None else nights
         seen = {i: None for landed in self._landing if landed.landed < end for i in landed.seen}
         return {identifier: self._diary.owners[identifier] for identifier in sorted(seen)}
 
     @cached_property
     def _diary(self) -> _Diary:
-        diary = _Diary(self._dice, self.people, self._days, self._start)
+        diary = _Diary(self._dice, self.people, self.days, self._start)
         diary.live(self._calls)
         return diary
 
     @cached_property
     def _landing(self) -> list[_Object]:
-        return _Delivery(self._dice, self._diary.calls, self._days, self._start).objects()
+        return _Delivery(self._dice, self._diary.calls, self.days, self._start).objects()
 
 
 class _Dice:

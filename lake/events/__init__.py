@@ -1,0 +1,1 @@
+"""Calls: how a line becomes typed columns, why it is refused, which of two is the duplicate."""

@@ -1,0 +1,1 @@
+"""Who is one person: identifiers, guards, links, components, resolution, ids."""

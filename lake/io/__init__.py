@@ -1,0 +1,1 @@
+"""The edge: session, Delta, objects, plans, lease, publications; nothing else knows storage."""

@@ -1,0 +1,1 @@
+"""What is published about a person: traits and the snapshot, as regroupings of facts."""

@@ -111,6 +111,15 @@ def test_a_shape_is_solved(edges: list[g.Edge], relabel: type[int]) -> None:
     assert components(relabelled) == g.union_find(relabelled)
 
 
+def test_keys_with_the_same_leading_bits_are_told_apart() -> None:
+    # Two far ends leave no room for the low bits of the many keys between them.
+    rng = random.Random(5)
+    crowd = [rng.randrange(10**6) for _ in range(4_000)]
+    edges = [(LOWEST, HIGHEST), *zip(crowd, crowd[1:2_000] + crowd[:1], strict=False)]
+    edges += g.loops(crowd) + g.loops(2**40 + key for key in reversed(crowd))
+    assert components(edges) == g.union_find(edges)
+
+
 KEY = st.integers(-6, 6) | st.integers(LOWEST, HIGHEST)
 
 

@@ -1,0 +1,128 @@
+"""Landing objects → events, rejected_calls, duplicate_calls, ingest_ledger.
+
+Each landing object is read once, into a scratch table; everything else comes from there. So an
+object that is rewritten meanwhile, or a crash at any commit, changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from lake.errors import ConservationError
+from lake.events import dedupe
+from lake.io.landing import Reading, staged_lines
+from lake.io.manifest import planned_objects
+from lake.run.night import Night
+from lake.run.place import LandingStore
+from lake.tables import DUPLICATE_CALLS, EVENTS, INGEST_LEDGER, REJECTED_CALLS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame
+
+READS = (EVENTS, INGEST_LEDGER)
+WRITES = (EVENTS, REJECTED_CALLS, DUPLICATE_CALLS, INGEST_LEDGER)
+
+
+def run(night: Night) -> None:
+    """Read the plan's objects; nothing where there are none or the ledger holds them."""
+    once = night.transaction("compact")
+    if night.plan.batch is None or night.tables.holds(INGEST_LEDGER, once):
+        return
+    lake, batch = night.lake, night.plan.batch
+    staged = lake.scratch("staged", staged_calls(night)).frame
+    calls = staged.where("kind = 'call'")
+    rejected = staged.where("kind = 'rejected'")
+
+    known = None
+    if night.plan.events_version is not None:
+        known = lake.read(EVENTS, night.plan.events_version)
+    lost = dedupe.duplicates(calls, known).withColumn("batch", F.lit(batch).cast("bigint"))
+    lake.append(DUPLICATE_CALLS, lost, once)
+    duplicates = lake.read(DUPLICATE_CALLS).where(F.col("batch") == batch)
+
+    accepted = dedupe.without(calls, F.broadcast(duplicates)).select(*EVENTS.names)
+    displaced = None
+    if known is not None and not duplicates.where("displaced").isEmpty():
+        displaced = duplicates.where("displaced")
+    if known is None or displaced is None:
+        lake.append(EVENTS, accepted, once)
+    else:
+        after = dedupe.without(known, F.broadcast(displaced)).unionByName(accepted)
+        lake.replace(EVENTS, after, once)
+    lake.append(REJECTED_CALLS, rejected.select(*REJECTED_CALLS.names), once)
+
+    ledger = ledger_of(night, staged.where("kind = 'object'"))
+    if displaced is None:
+        lake.append_rows(INGEST_LEDGER, ledger, once)
+    else:
+        before = lake.read(INGEST_LEDGER)
+        new = lake.spark.createDataFrame(ledger)
+        lake.replace(INGEST_LEDGER, corrected(before, displaced).unionByName(new), once)
+
+
+def staged_calls(night: Night) -> DataFrame:
+    """Every line of the plan's objects, typed or refused, and a row an object."""
+    plan = night.plan
+    assert plan.batch is not None
+    objects = planned_objects(night.lake.spark, night.place.control.manifest(plan.run))
+    reading = Reading(
+        store=LandingStore(night.place.access),
+        batch=plan.batch,
+        extraction=night.extraction,
+        line_limit=night.config.line_limit,
+    )
+    return staged_lines(objects, reading)
+
+
+def ledger_of(night: Night, objects: DataFrame) -> pa.Table:
+    """The ledger's rows of this batch, counted in the committed tables; a row an object.
+
+    As many rows as the manifest has, which the driver holds too.
+
+    Raises ConservationError if an object's lines are not all in exactly one of the three.
+    """
+    lake, batch = night.lake, F.lit(night.plan.batch).cast("bigint")
+
+    def counted(table_rows: DataFrame, name: str) -> DataFrame:
+        own = table_rows.where(F.col("batch") == batch)
+        return own.groupBy("object", "etag").agg(F.count(F.lit(1)).alias(name))
+
+    new_duplicates = lake.read(DUPLICATE_CALLS).where("not displaced")
+    ledger = (
+        objects.select("source", "object", "etag", "size", "last_modified", "state", "lines")
+        .join(counted(lake.read(EVENTS), "accepted"), ["object", "etag"], "left")
+        .join(counted(lake.read(REJECTED_CALLS), "rejected"), ["object", "etag"], "left")
+        .join(counted(new_duplicates, "duplicate"), ["object", "etag"], "left")
+        .na.fill(0, ["accepted", "rejected", "duplicate"])
+        .withColumn("batch", batch)
+    )
+    rows = ledger.select(*INGEST_LEDGER.names).toArrow().cast(INGEST_LEDGER.arrow)
+    kept = [rows[name].to_numpy() for name in ("accepted", "rejected", "duplicate")]
+    lost = int((sum(kept) != rows["lines"].to_numpy()).sum())
+    if lost:
+        raise ConservationError(
+            f"{lost} objects of run {night.plan.name} have lines that are in none or in two of "
+            "events, rejected_calls and duplicate_calls. Nothing was published; this is a fault "
+            "of the product, please report it with _scratch/staged."
+        )
+    return rows
+
+
+def corrected(ledger: DataFrame, displaced: DataFrame) -> DataFrame:
+    """The ledger after some of its accepted lines turned out to be duplicates."""
+    moved = displaced.groupBy("object", "etag").agg(F.count(F.lit(1)).alias("moved"))
+    n = F.coalesce("moved", F.lit(0))
+    return (
+        ledger.join(F.broadcast(moved), ["object", "etag"], "left")
+        .withColumns({"accepted": F.col("accepted") - n, "duplicate": F.col("duplicate") + n})
+        .select(*INGEST_LEDGER.names)
+    )
+
+
+if __name__ == "__main__":
+    from jobs import main
+
+    main("compact")

@@ -1,0 +1,101 @@
+"""identities, set_profiles, facts → the published tables, judged, then exposed by one commit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pyspark.sql import functions as F
+
+from lake.errors import ConservationError
+from lake.identity import sets
+from lake.io import publications
+from lake.profiles.snapshot import profile_identifiers, profiles
+from lake.profiles.traits import winning_traits
+from lake.quality.expectations import load_suites
+from lake.quality.gate import Verdict, blocking, result_rows, verdicts
+from lake.run.night import BLOCKED, Night
+from lake.tables import (
+    EXPECTATION_RESULTS,
+    IDENTITIES,
+    PROFILE_IDENTIFIERS,
+    PROFILE_TRAITS,
+    PROFILES,
+    PUBLISHED,
+    SET_PROFILES,
+    SIGHTINGS,
+    TRAIT_OBSERVATIONS,
+)
+
+READS = (IDENTITIES, SET_PROFILES, SIGHTINGS, TRAIT_OBSERVATIONS)
+WRITES = (PROFILES, PROFILE_IDENTIFIERS, PROFILE_TRAITS, EXPECTATION_RESULTS)
+
+
+def run(night: Night) -> None:
+    """Write the candidates, judge them, and expose them unless a blocking expectation failed."""
+    write_candidates(night)
+    check_conservation(night)
+    with night.progress.stage("quality"):
+        found = judged(night)
+    night.outcome["quality"] = result_rows(night.plan.name, found)
+    if blocking(found):
+        night.outcome["status"] = BLOCKED
+        return
+    plan = night.plan
+    publications.publish(night.lake, PUBLISHED, plan.publication, plan.as_of, plan.inputs)
+    publications.point(night.tables, night.place.control)
+    night.lake.after_commit("current.json", "wrote")
+
+
+def write_candidates(night: Night) -> None:
+    """Everything published is a regroup of facts per identity set."""
+    lake, clock = night.lake, night.config.identity.order_by
+    once = night.transaction("publish")
+    by_set = lake.read(SET_PROFILES)
+
+    lake.replace(PROFILE_IDENTIFIERS, profile_identifiers(lake.read(IDENTITIES)), once)
+    last = sets.order_of("last.", clock)
+    lake.replace(PROFILE_TRAITS, winning_traits(lake.read(TRAIT_OBSERVATIONS), by_set, last), once)
+    totals = sets.summed(lake.read(SIGHTINGS), ["identity_set"], clock)
+    order = (sets.order_of("first.", clock), last)
+    lake.replace(
+        PROFILES,
+        profiles(totals, by_set, lake.read(PROFILE_IDENTIFIERS), lake.read(PROFILE_TRAITS), order),
+        once,
+    )
+
+
+def check_conservation(night: Night) -> None:
+    """Raises ConservationError unless each call of a resolved set is in exactly one profile."""
+    lake = night.lake
+    resolved = lake.read(SIGHTINGS).join(lake.read(SET_PROFILES), "identity_set")
+    sums = resolved.agg(F.sum("calls").alias("seen")).crossJoin(
+        lake.read(PROFILES).agg(F.sum("calls").alias("published"))
+    )
+    row = sums.first()
+    assert row is not None
+    if (row["seen"] or 0) != (row["published"] or 0):
+        raise ConservationError(
+            f"The profiles hold {row['published']} calls, their identity sets {row['seen']}. "
+            "Nothing was published; this is a fault of the product, please report it."
+        )
+
+
+def judged(night: Night) -> list[Verdict]:
+    """The quality gate's verdicts on the candidates, also stored in expectation_results."""
+    folder = night.config.quality.expectations
+    suites = load_suites(Path(folder) if folder else None)
+    found = [
+        v
+        for table in PUBLISHED
+        if table.name in suites
+        for v in verdicts(table.name, night.lake.read(table), suites[table.name])
+    ]
+    rows = result_rows(night.plan.name, found)
+    night.lake.append_rows(EXPECTATION_RESULTS, rows, night.transaction("publish"))
+    return found
+
+
+if __name__ == "__main__":
+    from jobs import main
+
+    main("publish")

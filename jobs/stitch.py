@@ -1,0 +1,169 @@
+"""events → identity_sets, sightings, trait_observations → identities, set_profiles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from lake.errors import ConservationError
+from lake.identity import sets, stitching
+from lake.identity.components import Materialise, Materialised, connected_components
+from lake.identity.guards import guarded
+from lake.identity.reextraction import re_extracted
+from lake.profiles.traits import told_traits
+from lake.run.night import Night
+from lake.run.rules import blocked
+from lake.tables import (
+    DUPLICATE_CALLS,
+    EVENTS,
+    IDENTITIES,
+    IDENTITY_SETS,
+    SET_PROFILES,
+    SIGHTINGS,
+    TRAIT_OBSERVATIONS,
+)
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+READS = (EVENTS, DUPLICATE_CALLS)
+WRITES = (IDENTITY_SETS, SIGHTINGS, TRAIT_OBSERVATIONS, IDENTITIES, SET_PROFILES)
+
+
+def run(night: Night) -> None:
+    """Add what the new events say to the facts, then resolve who is who."""
+    if night.tables.holds(SET_PROFILES, night.transaction("stitch")):
+        return
+    add_facts(night)
+    resolve(night)
+
+
+def add_facts(night: Night) -> None:
+    """Append what each new batch says of sets, traits and sightings, or make it all anew.
+
+    Anew where the rules of extraction or the order of calls changed, and where a call that was
+    counted turned out to be a duplicate: then no sum of parts is right. Sightings come last, for
+    they tell the next run where to go on.
+    """
+    lake, clock = night.lake, night.config.identity.order_by
+    since = night.tables.last_transaction(SIGHTINGS, "stitch") or 0
+    anew = is_stale(night, since)
+    if anew:
+        re_extract(night)
+    events = lake.read(EVENTS)
+    if not anew:
+        events = events.where(F.col("batch") > since)
+    found = sets.identity_sets(events)
+    if not anew:
+        found = found.join(lake.read(IDENTITY_SETS), "identity_set", "left_anti")
+    write = lake.replace if anew else lake.append
+    once = night.transaction("stitch")
+    write(IDENTITY_SETS, found, once)
+    write(TRAIT_OBSERVATIONS, trait_observations(events, clock), once)
+    write(SIGHTINGS, sets.sightings(events, clock), once)
+
+
+def is_stale(night: Night, since: int) -> bool:
+    """Whether the facts as they are cannot be added to."""
+    if not since:
+        return False
+    if night.tables.notes(SIGHTINGS).get("facts") != night.facts:
+        return True
+    displaced = night.lake.read(DUPLICATE_CALLS).where("displaced").where(F.col("batch") > since)
+    return not displaced.isEmpty()
+
+
+def re_extract(night: Night) -> None:
+    """Take identifiers from stored events again, where they were taken by other rules."""
+    events = night.lake.read(EVENTS)
+    extraction = night.extraction
+    if events.where(F.col("extraction") != extraction.fingerprint).isEmpty():
+        return
+    night.lake.replace(EVENTS, re_extracted(events, extraction), night.transaction("extract"))
+
+
+def resolve(night: Night) -> None:
+    """Group all identity sets into profiles: the whole of `identities` and `set_profiles`."""
+    lake, identity = night.lake, night.config.identity
+    clock, space = identity.order_by, night.config.space
+    totals = sets.summed(lake.read(SIGHTINGS), ["identity_set"], clock)
+    known_sets = lake.scratch("sets", stitching.set_totals(lake.read(IDENTITY_SETS), totals)).frame
+    identifiers = lake.scratch(
+        "identifiers", guarded(stitching.identifiers(known_sets, clock), blocked(night.config))
+    ).frame
+    exceptions = exceptional(night, identifiers)
+    links = lake.scratch("links", stitching.links(known_sets, exceptions)).frame
+
+    edges = stitching.edges(links)
+    components = lake.scratch(
+        "components",
+        connected_components(edges, materialised(night), edge_rows=edges.count()),
+    ).frame
+    resolved = stitching.set_components(links, components)
+    founded = lake.scratch(
+        "founded", stitching.founded(resolved, tuple(identity.identifiers), space, clock)
+    ).frame
+
+    once = night.transaction("stitch")
+    lake.replace(
+        IDENTITIES, stitching.identities(identifiers, exceptions, components, founded), once
+    )
+    lake.replace(SET_PROFILES, stitching.set_profiles(resolved, founded), once)
+
+
+def exceptional(night: Night, identifiers: DataFrame) -> DataFrame | None:
+    """Identifiers that do not link under their own key; None if there are none.
+
+    Raises ConservationError if two identifiers share both of their keys.
+    """
+    sizes = identifiers.agg(
+        F.count("guard").alias("guarded"),
+        (F.count(F.lit(1)) - F.count_distinct("identifier_key")).alias("colliding"),
+    ).first()
+    assert sizes is not None
+    if not sizes["guarded"] and not sizes["colliding"]:
+        return None
+    found = night.lake.scratch(
+        "exceptions", stitching.exceptions(identifiers, stitching.collisions(identifiers))
+    ).frame
+    if sizes["colliding"]:
+        keys = identifiers.join(F.broadcast(found), ["type", "value"], "left").select(
+            F.coalesce("graph_key", "identifier_key").alias("identifier_key")
+        )
+        if not stitching.collisions(keys).isEmpty():
+            raise ConservationError(
+                "Two identifiers share both of their keys, which cannot happen by chance. Nothing "
+                "was published; look for crafted identifiers in the newest batch."
+            )
+    return found
+
+
+def materialised(night: Night) -> Materialise:
+    """Scratch tables for the levels of contraction."""
+
+    def store(name: str, frame: DataFrame) -> Materialised:
+        stored = night.lake.scratch(f"components_{name}", frame)
+        return Materialised(stored.frame, stored.rows)
+
+    return store
+
+
+def trait_observations(events: DataFrame, clock: str) -> DataFrame:
+    """Each trait's value by identity set, source and batch: calls, the first and the last."""
+    order = sets.order_of("", clock)
+    return (
+        told_traits(events)
+        .groupBy("identity_set", "trait", "value", "source", "batch")
+        .agg(
+            F.count(F.lit(1)).alias("calls"),
+            F.min_by(sets.moment(), order).alias("first"),
+            F.max_by(sets.moment(), order).alias("last"),
+        )
+    )
+
+
+if __name__ == "__main__":
+    from jobs import main
+
+    main("stitch")

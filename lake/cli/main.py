@@ -1,0 +1,165 @@
+"""The `profile-lake` command. Heavy libraries are imported by the command that needs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lake.errors import LakeError
+
+app = typer.Typer(
+    help="Raw customer events in, trustworthy customer profiles in open Delta tables out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")]
+Output = Annotated[str, typer.Option("--output", "-o", help="text or json.")]
+AsOf = Annotated[str | None, typer.Option(help="Date of the publication, ISO-8601; default now.")]
+Strict = Annotated[bool, typer.Option(help="Exit with 4 if published with warnings.")]
+
+DEFAULT = Path("lake.yaml")
+
+
+def _night(until: str, config: Path, as_of: str | None, output: str, strict: bool) -> None:
+    from jobs import steps
+    from lake.run.shell import shell
+
+    raise typer.Exit(shell(config, steps(until), as_of, output, strict=strict))
+
+
+@app.command()
+def run(
+    config: ConfigFile = DEFAULT,
+    as_of: AsOf = None,
+    output: Output = "text",
+    strict: Strict = False,
+) -> None:
+    """The whole night: compact, stitch, publish."""
+    _night("publish", config, as_of, output, strict)
+
+
+@app.command()
+def compact(config: ConfigFile = DEFAULT, as_of: AsOf = None, output: Output = "text") -> None:
+    """Read what has landed into events."""
+    _night("compact", config, as_of, output, strict=False)
+
+
+@app.command()
+def stitch(config: ConfigFile = DEFAULT, as_of: AsOf = None, output: Output = "text") -> None:
+    """Resolve who is who, after compact."""
+    _night("stitch", config, as_of, output, strict=False)
+
+
+@app.command()
+def publish(
+    config: ConfigFile = DEFAULT,
+    as_of: AsOf = None,
+    output: Output = "text",
+    strict: Strict = False,
+) -> None:
+    """Judge and expose the profiles, after stitch."""
+    _night("publish", config, as_of, output, strict)
+
+
+@app.command()
+def validate(config: ConfigFile = DEFAULT, output: Output = "text") -> None:
+    """Check a configuration, whole, without starting anything."""
+    from lake.config import load
+    from lake.quality.expectations import load_suites
+
+    checked = load(config, os.environ)
+    folder = checked.quality.expectations
+    load_suites(Path(folder) if folder else None)
+    facts = {
+        "space": checked.space,
+        "root": checked.root,
+        "sources": {name: source.path for name, source in checked.sources.items()},
+        "strategy": checked.identity.strategy,
+        "identifiers": list(checked.identity.identifiers),
+        "fingerprint": checked.fingerprint,
+    }
+    _tell(
+        facts, output, lambda: f"{config} is right: {len(facts['identifiers'])} identifier types."
+    )
+
+
+@app.command()
+def lookup(
+    type: Annotated[str, typer.Argument(help="Identifier type, such as email.")],  # noqa: A002
+    value: Annotated[str, typer.Argument(help="Its value, in any spelling.")],
+    config: ConfigFile = DEFAULT,
+    publication: Annotated[int | None, typer.Option(help="Default: the current one.")] = None,
+    output: Output = "text",
+) -> None:
+    """The profile of one identifier, from the files, without Spark."""
+    from lake.cli.texts import profile_text
+    from lake.config import load
+    from lake.io.reader import opened
+    from lake.run.place import Access
+    from lake.run.rules import normalised
+
+    loaded = load(config, os.environ)
+    normal = normalised(loaded, type, value) or value
+    found = opened(loaded.root, publication, Access.of(loaded)).lookup(type, normal)
+    _tell(found, output, lambda: profile_text(found))
+
+
+@app.command()
+def runs(
+    config: ConfigFile = DEFAULT,
+    last: Annotated[int, typer.Option(help="How many.")] = 10,
+    output: Output = "text",
+) -> None:
+    """The last runs and how they ended, newest first."""
+    from lake.cli.texts import runs_text
+    from lake.config import load
+    from lake.run.place import Place
+
+    place = Place(load(config, os.environ))
+    newest = place.control.last_run()
+    records = [
+        place.control.record(n) or {"run_id": f"{n:08d}", "status": "unfinished"}
+        for n in range(newest, max(0, newest - last), -1)
+    ]
+    _tell(records, output, lambda: runs_text(records))
+
+
+@app.command()
+def schema() -> None:
+    """The JSON Schema of the configuration file, for editors."""
+    from lake.config import Config
+
+    print(json.dumps(Config.json_schema(), indent=1))
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where to make it; made anew.")] = Path("demo"),
+    calls: Annotated[int, typer.Option(help="About how many calls in all.")] = 60_000,
+    seed: Annotated[int, typer.Option(help="Another seed, another world.")] = 7,
+    output: Output = "text",
+) -> None:
+    """Three nights on a generated shop: landing zone, lake, profiles, and how right they are."""
+    from lake.cli.demo import demo as shown
+
+    raise typer.Exit(shown(folder, calls, seed, output))
+
+
+def _tell(facts: Any, output: str, text: Any) -> None:
+    print(json.dumps(facts, indent=1, default=str) if output == "json" else text())
+
+
+def main() -> None:
+    """Run the command; a LakeError is told in its own words and sets the exit code."""
+    try:
+        app()
+    except LakeError as error:
+        print(f"profile-lake: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

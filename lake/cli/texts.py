@@ -1,0 +1,42 @@
+"""What the commands print for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+def profile_text(profile: Mapping[str, Any]) -> str:
+    """A profile as a person reads it."""
+    said = [
+        f"profile {profile['profile_id']}  (publication {profile['publication']})",
+        f"  seen {profile['first_seen']:%Y-%m-%d %H:%M} … {profile['last_seen']:%Y-%m-%d %H:%M} UTC"
+        f" in {profile['calls']} calls, first from {profile['first_source']},"
+        f" last from {profile['last_source']}",
+        "  identifiers",
+    ]
+    said += [
+        f"    {kind:<16} {v}" for kind, vs in sorted(profile["identifiers"].items()) for v in vs
+    ]
+    said += ["  traits"] if profile["traits"] else []
+    said += [f"    {name:<16} {value}" for name, value in sorted(profile["traits"].items())]
+    return "\n".join(said)
+
+
+def runs_text(records: Iterable[Mapping[str, Any]]) -> str:
+    """A line a run, and a line for each expectation that failed."""
+    said = [
+        f"{'run':<10}{'status':<12}{'publication':>12}{'lines':>12}{'profiles':>12}{'seconds':>9}"
+    ]
+    for r in records:
+        lines, seconds = r.get("lines", {}).get("read", 0), sum(r.get("seconds", {}).values())
+        said.append(
+            f"{r['run_id']:<10}{r['status']:<12}{r.get('publication') or '-':>12}"
+            f"{lines:>12,}{r.get('profiles', 0):>12,}{seconds:>9.0f}"
+        )
+        said += [
+            f"          {q['severity']}: {q['table']}: {q['expectation']}"
+            for q in r.get("quality", [])
+            if not q["success"]
+        ]
+    return "\n".join(said)

@@ -1,0 +1,199 @@
+"""From identity sets to profiles: guards, links, raw components, and who is one person.
+
+    sets ─► identifiers ─► guards ─► links ─► edges ─► components ─► founders ─► profiles
+
+Every function takes frames and gives a frame; the job that calls them says what is stored where.
+A *graph key* is an identifier's 64-bit key, unless two identifiers share it: then each gets a
+key of its own, because keys come from clients, who can craft a pair that collides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from lake.identity.ids import identifier_key_column, profile_id_column
+from lake.identity.sets import order_of
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+
+def set_totals(identity_sets: DataFrame, summed_sightings: DataFrame) -> DataFrame:
+    """One row a set: its identifiers, calls, first and last moment over all days."""
+    return identity_sets.select("identity_set", "identifiers").join(
+        summed_sightings.select("identity_set", "calls", "first", "last"), "identity_set"
+    )
+
+
+def members(sets: DataFrame) -> DataFrame:
+    """One row an identifier of a set: (identity_set, type, value)."""
+    return sets.select("identity_set", F.explode("identifiers").alias("i")).select(
+        "identity_set", F.col("i.type").alias("type"), F.col("i.value").alias("value")
+    )
+
+
+def identifiers(sets: DataFrame, clock: str) -> DataFrame:
+    """One row an identifier: its key, the calls that carried it, the first and the last."""
+    exploded = sets.select(F.explode("identifiers").alias("i"), "calls", "first", "last")
+    return (
+        exploded.groupBy(F.col("i.type").alias("type"), F.col("i.value").alias("value"))
+        .agg(
+            F.sum("calls").alias("calls"),
+            F.min_by("first", order_of("first.", clock)).alias("first"),
+            F.max_by("last", order_of("last.", clock)).alias("last"),
+        )
+        .withColumn("identifier_key", identifier_key_column(F.col("type"), F.col("value")))
+    )
+
+
+def collisions(identifiers: DataFrame) -> DataFrame:
+    """Keys that two or more identifiers share, exactly: (identifier_key); none is usual.
+
+    ``identifiers`` has one row an identifier, so counting rows is an exact test.
+    """
+    shared = identifiers.groupBy("identifier_key").agg(F.count(F.lit(1)).alias("n"))
+    return shared.where("n > 1").select("identifier_key")
+
+
+def exceptions(identifiers: DataFrame, collisions: DataFrame) -> DataFrame:
+    """Identifiers that do not link under their own key: guarded ones and colliding ones.
+
+    (type, value, guard, graph_key): a colliding one links under 64 bits of its SHA-256 instead.
+    Few rows: everything else links as it is.
+    """
+    colliding = F.broadcast(collisions.select("identifier_key", F.lit(True).alias("colliding")))  # noqa: FBT003
+    digest = F.sha2(F.encode(F.concat("type", F.lit("\0"), "value"), "UTF-8"), 256)
+    own = F.conv(F.substring(digest, 1, 15), 16, 10).cast("bigint")
+    return (
+        identifiers.join(colliding, "identifier_key", "left")
+        .where("guard is not null or colliding")
+        .select("type", "value", "guard", own.alias("graph_key"))
+    )
+
+
+def links(sets: DataFrame, exceptions: DataFrame | None) -> DataFrame:
+    """Each set's linking identifiers: (identity_set, first, linking array of type, value, key).
+
+    Sets all of whose identifiers are guarded have no row. ``exceptions`` None says there are none.
+    """
+    if exceptions is None:
+        linking = F.transform(
+            "identifiers",
+            lambda i: F.struct(
+                i["type"].alias("type"),
+                i["value"].alias("value"),
+                identifier_key_column(i["type"], i["value"]).alias("key"),
+            ),
+        )
+        return sets.select("identity_set", "first", linking.alias("linking"))
+    exploded = sets.select("identity_set", "first", F.explode("identifiers").alias("i")).select(
+        "identity_set", "first", F.col("i.type").alias("type"), F.col("i.value").alias("value")
+    )
+    key = F.coalesce("graph_key", identifier_key_column(F.col("type"), F.col("value")))
+    return (
+        exploded.join(F.broadcast(exceptions), ["type", "value"], "left")
+        .where("guard is null")
+        .groupBy("identity_set")
+        .agg(
+            F.min("first").alias("first"),  # the same in every row of a set
+            F.array_sort(F.collect_list(F.struct("type", "value", key.alias("key")))).alias(
+                "linking"
+            ),
+        )
+    )
+
+
+def edges(links: DataFrame) -> DataFrame:
+    """The graph: each set as a star around its first identifier, (a, b) of graph keys.
+
+    A star of n identifiers connects what all n(n - 1)/2 pairs would. Its centre is linked to
+    itself, so that an identifier that is always alone is in the graph too.
+    """
+    return links.select(
+        F.element_at("linking.key", 1).alias("a"), F.explode("linking.key").alias("b")
+    )
+
+
+def strongest(linking: Column, priority: Sequence[str]) -> Column:
+    """The highest-priority identifier of an array: (rank, type, value).
+
+    Types that ``priority`` does not list follow alphabetically; equal types by smallest value.
+    """
+    ranks = F.create_map(*[F.lit(x) for i, kind in enumerate(priority) for x in (kind, i)])
+
+    def ranked(i: Column) -> Column:
+        rank = F.coalesce(F.try_element_at(ranks, i["type"]), F.lit(len(priority)))
+        return F.struct(rank.alias("rank"), i["type"].alias("type"), i["value"].alias("value"))
+
+    return F.array_min(F.transform(linking, ranked))
+
+
+def set_components(links: DataFrame, components: DataFrame) -> DataFrame:
+    """Each linking set with its raw component: (identity_set, first, linking, component)."""
+    hub = F.element_at("linking.key", 1)
+    return links.join(components, hub == F.col("node")).select(
+        "identity_set", "first", "linking", "component"
+    )
+
+
+def founded(
+    set_components: DataFrame, priority: Sequence[str], space: str, clock: str
+) -> DataFrame:
+    """The profile of each raw component: (component, profile_id).
+
+    The founder is the strongest identifier of the component's first set: a rebuild from nothing
+    gives the same id, and it changes only to an older founder's.
+    """
+    first = F.min_by(strongest(F.col("linking"), priority), order_of("first.", clock))
+    return (
+        set_components.groupBy("component")
+        .agg(first.alias("founder"))
+        .select(
+            "component",
+            profile_id_column(space, F.col("founder.type"), F.col("founder.value")).alias(
+                "profile_id"
+            ),
+        )
+    )
+
+
+def identities(
+    identifiers: DataFrame,
+    exceptions: DataFrame | None,
+    components: DataFrame,
+    founded: DataFrame,
+) -> DataFrame:
+    """Every identifier with its component and profile: the columns of ``identities``.
+
+    A guarded identifier is listed with neither.
+    """
+    keyed = identifiers.withColumn("graph_key", F.col("identifier_key"))
+    if exceptions is not None:
+        own = exceptions.select("type", "value", F.col("graph_key").alias("own"))
+        keyed = (
+            identifiers.join(F.broadcast(own), ["type", "value"], "left")
+            .withColumn("graph_key", F.coalesce("own", "identifier_key"))
+            .drop("own")
+        )
+    linked = keyed.join(
+        components, (F.col("graph_key") == F.col("node")) & F.col("guard").isNull(), "left"
+    )
+    return linked.join(founded, "component", "left").select(
+        "type",
+        "value",
+        "identifier_key",
+        "component",
+        "profile_id",
+        "guard",
+        "first",
+        "last",
+        "calls",
+    )
+
+
+def set_profiles(set_components: DataFrame, founded: DataFrame) -> DataFrame:
+    """Which profile each set belongs to: (identity_set, profile_id)."""
+    return set_components.join(founded, "component").select("identity_set", "profile_id")

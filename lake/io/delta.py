@@ -1,0 +1,279 @@
+"""Reading and writing declared tables: conformed, idempotent, with a settled outcome.
+
+A commit carries a transaction (application, version). Delta skips a transaction it already
+holds, so a step that is run again writes nothing. A write that raised may still have committed
+(the answer can be lost on the way back); its outcome is read back from the table's own log and
+never guessed. Small control tables are written with deltalake, which puts the commit file
+conditionally; data tables with Spark.
+
+Tables are addressed by path under the lake's root. Tables whose name starts with ``_`` lie in
+``_scratch`` and are dropped at the end of a run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import deltalake
+import pyarrow as pa
+from deltalake.exceptions import TableNotFoundError
+
+from lake.errors import CommitError
+from lake.io.objects import objects_for
+from lake.schema import Column, Table
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+    from lake.io.objects import StorageSettings
+
+
+#: Folder of tables that live as long as one run.
+SCRATCH = "_scratch"
+
+
+@dataclass(frozen=True)
+class Transaction:
+    """Who commits and how many-th: Delta takes each (application, version) once."""
+
+    application: str
+    version: int
+
+
+def storage_options(storage: StorageSettings | None) -> dict[str, str]:
+    """deltalake's options for an S3-compatible store; none on disk and on AWS."""
+    if storage is None or not storage.endpoint:
+        return {}
+    options = {
+        "AWS_ENDPOINT_URL": storage.endpoint,
+        "AWS_REGION": storage.region or "us-east-1",
+        "AWS_ALLOW_HTTP": str(storage.endpoint.startswith("http:")).lower(),
+        "aws_conditional_put": "etag",
+    }
+    if storage.access_key and storage.secret_key:
+        options |= {
+            "AWS_ACCESS_KEY_ID": storage.access_key,
+            "AWS_SECRET_ACCESS_KEY": storage.secret_key,
+        }
+    return options
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The lake's tables as files, without Spark: versions, transactions, small reads."""
+
+    root: str
+    storage: StorageSettings | None = None
+
+    def path(self, table: Table) -> str:
+        """Where the table lies, as Spark addresses it."""
+        folder = f"{SCRATCH}/" if table.name.startswith("_") else ""
+        return f"{self.root.rstrip('/')}/{folder}{table.name.removeprefix('_')}"
+
+    def open(self, table: Table, version: int | None = None) -> deltalake.DeltaTable | None:
+        """The table's log at a version (default: newest); None if there is no such table."""
+        uri = self.path(table).replace("s3a://", "s3://")
+        options = storage_options(self.storage)
+        try:
+            return deltalake.DeltaTable(uri, version=version, storage_options=options)
+        except TableNotFoundError:
+            return None
+
+    def version(self, table: Table) -> int | None:
+        """The newest version, or None where the table does not exist."""
+        opened = self.open(table)
+        return None if opened is None else opened.version()
+
+    def holds(self, table: Table, transaction: Transaction) -> bool:
+        """Whether the table's log holds this transaction or a later one of its application."""
+        opened = self.open(table)
+        if opened is None:
+            return False
+        newest = opened.transaction_version(transaction.application)
+        return newest is not None and newest >= transaction.version
+
+    def last_transaction(self, table: Table, application: str) -> int | None:
+        """The newest version this application committed, or None."""
+        opened = self.open(table)
+        return None if opened is None else opened.transaction_version(application)
+
+    def notes(self, table: Table) -> dict[str, Any]:
+        """The notes of the newest commit that carries any; empty if none does."""
+        opened = self.open(table)
+        for commit in opened.history(20) if opened else []:
+            if text := commit.get("userMetadata"):
+                found = json.loads(text)
+                assert isinstance(found, dict)
+                return found
+        return {}
+
+    def rows(self, table: Table, version: int | None = None) -> int:
+        """Rows of a version, from the log's own counts."""
+        opened = self.open(table, version)
+        if opened is None:
+            return 0
+        counts = pa.table(opened.get_add_actions(flatten=True)).column("num_records").to_pylist()
+        return sum(counts)
+
+    def query(self, sql: str, **tables: tuple[Table, int | None]) -> pa.Table:
+        """The answer of DataFusion to a query over tables at versions, as Arrow.
+
+        DataFusion skips files by the log's statistics, and it is the one reader of deltalake
+        that never aborts the interpreter at exit.
+        """
+        builder = deltalake.QueryBuilder()
+        for name, (table, version) in tables.items():
+            opened = self.open(table, version)
+            if opened is None:
+                return table.arrow.empty_table()
+            builder = builder.register(name, opened)
+        return pa.table(builder.execute(sql).read_all())
+
+    def create(self, table: Table) -> None:
+        """Make the table, empty, with its declared properties; nothing if it exists."""
+        if self.open(table) is not None:
+            return
+        deltalake.DeltaTable.create(
+            self.path(table).replace("s3a://", "s3://"),
+            schema=table.arrow,
+            mode="ignore",
+            partition_by=list(table.partitioned_by) or None,
+            configuration=dict(table.table_properties),
+            storage_options=storage_options(self.storage),
+        )
+
+    def append_rows(
+        self, table: Table, rows: pa.Table, transaction: Transaction, notes: Mapping[str, Any]
+    ) -> None:
+        """Append rows at hand in one commit; nothing if the transaction is there already."""
+        self.create(table)
+        if self.holds(table, transaction):
+            return
+        application = deltalake.Transaction(transaction.application, transaction.version)
+        deltalake.write_deltalake(
+            self.path(table).replace("s3a://", "s3://"),
+            rows,
+            mode="append",
+            storage_options=storage_options(self.storage),
+            commit_properties=deltalake.CommitProperties(
+                custom_metadata={"userMetadata": json.dumps(notes, sort_keys=True)},
+                app_transactions=[application],
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """A frame that reads a stored scratch table, and how many rows were stored."""
+
+    frame: DataFrame
+    rows: int
+
+
+@dataclass
+class Lake:
+    """The lake as a run sees it: declared tables, read at versions, written once.
+
+    ``before_commit`` is called with the name of each commit before it is made (the lease is
+    checked there) and ``after_commit`` after it.
+    """
+
+    spark: SparkSession
+    tables: Tables
+    run: str
+    before_commit: Callable[[str], None]
+    after_commit: Callable[[str, str], None]
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def read(self, table: Table, version: int | None = None) -> DataFrame:
+        """The table at a version; an empty frame of its columns where it does not exist yet."""
+        if self.tables.open(table) is None:
+            return self.spark.createDataFrame([], table.ddl)
+        reader = self.spark.read.format("delta")
+        if version is not None:
+            reader = reader.option("versionAsOf", str(version))
+        return reader.load(self.tables.path(table)).select(*table.names)
+
+    def append(self, table: Table, frame: DataFrame, transaction: Transaction) -> None:
+        """Add the frame's rows in one commit, once."""
+        self._write(table, frame, transaction, "append", {})
+
+    def append_rows(
+        self,
+        table: Table,
+        rows: Iterable[Mapping[str, Any]] | pa.Table,
+        transaction: Transaction,
+        **notes: Any,
+    ) -> None:
+        """Add rows that the driver holds in one commit, once, without Spark."""
+        if not isinstance(rows, pa.Table):
+            rows = pa.Table.from_pylist([dict(row) for row in rows], schema=table.arrow)
+        self.before_commit(table.name)
+        self.tables.append_rows(table, rows, transaction, {"run": self.run, **notes})
+        self.after_commit(table.name, "wrote")
+
+    def replace(
+        self, table: Table, frame: DataFrame, transaction: Transaction, where: str | None = None
+    ) -> None:
+        """Make the frame the table's whole content, or what it holds ``where`` says, once."""
+        self._write(
+            table, frame, transaction, "overwrite", {"replaceWhere": where} if where else {}
+        )
+
+    def scratch(self, name: str, frame: DataFrame) -> Scratch:
+        """The frame written to a table of this run and read back: its lineage ends there.
+
+        A restarted run finds the table whole or writes it again; it is never read half. Rows come
+        from the table's log. Raises CommitError as every write does.
+        """
+        columns = tuple(Column(f.name, f.dataType.simpleString(), "") for f in frame.schema.fields)
+        table = Table(f"_{name}", "", (), columns, "run")
+        options = {"overwriteSchema": "true"}
+        self._write(table, frame, Transaction(self.run, 1), "overwrite", options)
+        return Scratch(self.read(table), self.tables.rows(table))
+
+    def drop_scratch(self) -> None:
+        """Remove the run's scratch tables."""
+        objects = objects_for(self.tables.root, self.tables.storage)
+        objects.delete_folder(f"{self.tables.root.rstrip('/')}/{SCRATCH}")
+
+    def _write(
+        self,
+        table: Table,
+        frame: DataFrame,
+        transaction: Transaction,
+        mode: str,
+        options: Mapping[str, str],
+    ) -> None:
+        if self.tables.holds(table, transaction):
+            self.after_commit(table.name, "kept")
+            return
+        conformed = table.conform(frame)
+        if not table.name.startswith("_"):
+            self.tables.create(table)
+        if table.sorted_by and not table.partitioned_by:
+            conformed = conformed.sort(*table.sorted_by)
+        self.before_commit(table.name)
+        writer = (
+            conformed.write.format("delta")
+            .mode(mode)
+            .option("txnAppId", transaction.application)
+            .option("txnVersion", str(transaction.version))
+            .option("userMetadata", json.dumps({"run": self.run, **self.notes}, sort_keys=True))
+        )
+        try:
+            writer.options(**options).save(self.tables.path(table))
+        except Exception as failure:
+            self._settle(table, transaction, failure)
+        self.after_commit(table.name, "wrote")
+
+    def _settle(self, table: Table, transaction: Transaction, failure: Exception) -> None:
+        """A write that raised has committed if the table says so; otherwise the failure stands."""
+        if not self.tables.holds(table, transaction):
+            raise CommitError(
+                f"{table.name}: the commit of this run was not made "
+                f"({type(failure).__name__}); the table is as before. Run again."
+            ) from failure

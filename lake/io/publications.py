@@ -1,0 +1,78 @@
+"""Publications: one consistent snapshot of all published tables, exposed by one commit.
+
+The commit is an append to ``publications``, a row a published table with its Delta version.
+``current.json`` is derived from it, so that a reader finds the versions with one small read;
+where a crash lies between the two, the next run writes it again from the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from lake.io.control import Control
+from lake.io.delta import Lake, Tables, Transaction
+from lake.schema import Table
+from lake.tables import PUBLICATIONS
+
+_APPLICATION = "publish"
+
+
+def latest(tables: Tables) -> int:
+    """The newest publication's number; 0 before the first."""
+    return tables.last_transaction(PUBLICATIONS, _APPLICATION) or 0
+
+
+def inputs(tables: Tables) -> str | None:
+    """What the newest publication was made from, as its commit notes it."""
+    return tables.notes(PUBLICATIONS).get("inputs")
+
+
+def publish(
+    lake: Lake, published: Sequence[Table], number: int, as_of: datetime, made_from: str
+) -> None:
+    """Expose the newest versions of the tables as publication ``number``, in one commit.
+
+    Nothing if that publication exists. ``made_from`` is the hash that `inputs` gives back.
+    """
+    tables = lake.tables
+    rows = [
+        {
+            "publication": number,
+            "published_at": as_of,
+            "table": t.name,
+            "path": t.name,
+            "version": tables.version(t),
+            "rows": tables.rows(t),
+            "run": lake.run,
+        }
+        for t in published
+    ]
+    lake.append_rows(PUBLICATIONS, rows, Transaction(_APPLICATION, number), inputs=made_from)
+
+
+def publication(tables: Tables, number: int) -> dict[str, Any] | None:
+    """A publication as ``current.json`` says it; None if there is no such number."""
+    rows = tables.query(
+        f'select * from p where publication = {int(number)} order by "table"',  # noqa: S608
+        p=(PUBLICATIONS, None),
+    ).to_pylist()
+    if not rows:
+        return None
+    return {
+        "publication": number,
+        "published_at": rows[0]["published_at"].isoformat(),
+        "run": rows[0]["run"],
+        "tables": {
+            r["table"]: {"path": r["path"], "version": r["version"], "rows": r["rows"]}
+            for r in rows
+        },
+    }
+
+
+def point(tables: Tables, control: Control) -> None:
+    """Make ``current.json`` say what the table says; nothing where it already does."""
+    newest = latest(tables)
+    if newest and (found := publication(tables, newest)):
+        control.write_current(found)

@@ -1,0 +1,122 @@
+"""The Spark session and every setting of it, each with its reason."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyspark.sql import SparkSession
+
+from lake.errors import SetupError
+
+if TYPE_CHECKING:
+    from lake.io.objects import StorageSettings
+
+#: Settings that decide results or what other readers can open; the same everywhere.
+MEANING = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.ansi.enabled": "true",
+    # The default, INT96, has no minimum and maximum in Parquet's footers.
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.parquet.compression.codec": "zstd",
+}
+
+#: Settings that only cost or save time; `spark-submit --conf` and the configuration outrank them.
+SPEED = {
+    "spark.ui.showConsoleProgress": "false",
+    "spark.log.level": "ERROR",
+    "spark.serializer": "org.apache.spark.serializer.KryoSerializer",
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "100000",
+    # One task a column chunk of a small log instead of Delta's default of 50.
+    "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.databricks.delta.optimize.maxFileSize": "268435456",
+    # A dead endpoint fails in seconds; with the defaults it hangs for many minutes.
+    "spark.hadoop.fs.s3a.attempts.maximum": "3",
+    "spark.hadoop.fs.s3a.retry.limit": "3",
+    # Stores other than AWS know nothing of the accelerator's reads.
+    "spark.hadoop.fs.s3a.input.stream.type": "classic",
+}
+
+#: Settings of a session that this process starts itself (no cluster, no spark-submit).
+LOCAL = {
+    "spark.master": "local[*]",
+    "spark.ui.enabled": "false",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.memory": "4g",
+    # Delta's own plan strings are long and hold literals; keep them out of the driver's memory.
+    "spark.sql.debug.maxToStringFields": "5",
+    "spark.driver.extraJavaOptions": "-XX:+UseParallelGC -Duser.timezone=UTC "
+    "-Dlog4j2.disableJmx=true",
+}
+
+
+def spark_session(
+    app: str,
+    jars: Path | None = None,
+    storage: StorageSettings | None = None,
+    conf: Mapping[str, str] | None = None,
+) -> SparkSession:
+    """The one session of this process.
+
+    Under spark-submit the cluster's master, memory and jars stand; otherwise a local session is
+    started with the jars of ``jars`` (default: ``$PROFILE_LAKE_JARS``, else ``jars/lib`` of the
+    checkout). Raises SetupError if there is no Java or a jar is missing.
+    """
+    settings = {**SPEED, **MEANING, **s3a(storage)}
+    submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+    if not submitted:
+        cores = os.cpu_count() or 2
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        settings |= LOCAL | {
+            "spark.driver.extraClassPath": f"{jars_folder(jars)}/*",
+            "spark.sql.shuffle.partitions": str(2 * cores),
+            "spark.default.parallelism": str(cores),
+        }
+    builder = SparkSession.builder.appName(app)
+    for key, value in {**settings, **(conf or {})}.items():
+        builder = builder.config(key, value)
+    return builder.getOrCreate()
+
+
+def jars_folder(given: Path | None = None) -> Path:
+    """The folder of jars; SetupError, in one sentence, if Java or the jars are missing."""
+    if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
+        raise SetupError("Java is missing: install a JDK 17 (Debian: openjdk-17-jdk-headless).")
+    checkout = Path(__file__).resolve().parents[2] / "jars" / "lib"
+    named = os.environ.get("PROFILE_LAKE_JARS")
+    folder = given or (Path(named) if named else checkout)
+    if not any(folder.glob("delta-spark_*.jar")):
+        raise SetupError(
+            f"The Delta jars are not in {folder}: run `make jars`, "
+            "or set PROFILE_LAKE_JARS to the folder that holds them."
+        )
+    return folder.resolve()
+
+
+def s3a(storage: StorageSettings | None) -> dict[str, str]:
+    """Spark's settings for an S3-compatible store; none on AWS, where its own chain is used."""
+    if storage is None or not storage.endpoint:
+        return {}
+    prefix = "spark.hadoop.fs.s3a"
+    settings = {
+        f"{prefix}.endpoint": storage.endpoint,
+        f"{prefix}.endpoint.region": storage.region or "us-east-1",
+        f"{prefix}.path.style.access": "true",
+        f"{prefix}.connection.ssl.enabled": str(storage.endpoint.startswith("https")).lower(),
+    }
+    if storage.access_key and storage.secret_key:
+        provider = "org.apache.hadoop.fs.s3a.SimpleAWSCredentialsProvider"
+        settings |= {
+            f"{prefix}.aws.credentials.provider": provider,
+            f"{prefix}.access.key": storage.access_key,
+            f"{prefix}.secret.key": storage.secret_key,
+        }
+    return settings

@@ -1,0 +1,85 @@
+"""The tables people open in the morning: a profile is a `group by`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from lake.profiles.traits import plain_text
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+
+def profile_identifiers(identities: DataFrame) -> DataFrame:
+    """One row a linking identifier, with its one profile: the columns of the table."""
+    return identities.where(F.col("profile_id").isNotNull()).select(
+        "type",
+        "value",
+        "profile_id",
+        F.col("first.received_at").alias("first_seen"),
+        F.col("last.received_at").alias("last_seen"),
+        "calls",
+        F.col("first.message_id").alias("first_message_id"),
+        F.col("first.source").alias("first_source"),
+        "identifier_key",
+    )
+
+
+def profiles(
+    set_totals: DataFrame,
+    set_profiles: DataFrame,
+    identifiers: DataFrame,
+    traits: DataFrame,
+    order: tuple[Column, Column],
+) -> DataFrame:
+    """One row a profile: when it was seen, its identifiers by type, its traits as plain text.
+
+    In: per set its calls, first and last moment; ``set_profiles``; ``profile_identifiers``;
+    ``profile_traits``; the order of ``first`` and of ``last``. ``first_seen`` and ``last_seen``
+    are the earliest and latest arrival, whatever the order goes by.
+    """
+    seen = (
+        set_totals.join(set_profiles, "identity_set")
+        .groupBy("profile_id")
+        .agg(
+            F.min("first.received_at").alias("first_seen"),
+            F.max("last.received_at").alias("last_seen"),
+            F.sum("calls").alias("calls"),
+            F.min_by("first.source", order[0]).alias("first_source"),
+            F.max_by("last.source", order[1]).alias("last_source"),
+        )
+    )
+    return (
+        seen.join(_identifiers_by_type(identifiers), "profile_id", "left")
+        .join(_traits_as_text(traits), "profile_id", "left")
+        .select(
+            "profile_id",
+            "first_seen",
+            "last_seen",
+            F.coalesce("identifiers", F.expr("map()").cast("map<string,array<string>>")).alias(
+                "identifiers"
+            ),
+            F.coalesce("traits", F.expr("map()").cast("map<string,string>")).alias("traits"),
+            "calls",
+            "first_source",
+            "last_source",
+        )
+    )
+
+
+def _identifiers_by_type(identifiers: DataFrame) -> DataFrame:
+    values = (
+        identifiers.groupBy("profile_id", "type")
+        .agg(F.array_sort(F.collect_list("value")).alias("values"))
+        .groupBy("profile_id")
+        .agg(F.array_sort(F.collect_list(F.struct("type", "values"))).alias("entries"))
+    )
+    return values.select("profile_id", F.map_from_entries("entries").alias("identifiers"))
+
+
+def _traits_as_text(traits: DataFrame) -> DataFrame:
+    entry = F.struct("trait", plain_text(F.col("value")).alias("value"))
+    entries = traits.groupBy("profile_id").agg(F.array_sort(F.collect_list(entry)).alias("entries"))
+    return entries.select("profile_id", F.map_from_entries("entries").alias("traits"))

@@ -1,0 +1,86 @@
+"""Traits: what identify calls said of a person, and which value wins.
+
+Observations are kept per identity set, so a merge or an un-merge regroups them and recomputes
+nothing from events. `context.traits` of other calls never sets a trait
+(segment.com/docs/connections/spec/track), and a group call's traits belong to its account.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import msgspec
+import pyarrow as pa
+from pyspark.sql import functions as F
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+_told = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def told_traits(events: DataFrame) -> DataFrame:
+    """One row a trait of each identify call that has an identity set.
+
+    ``trait`` and ``value`` (its exact JSON text, null where the call removed the trait) beside
+    the call's identity_set, source, batch, received_at, timestamp and message_id. A call's
+    ``traits`` that are no object tell nothing.
+    """
+    kept = ["identity_set", "source", "batch", "received_at", "timestamp", "message_id"]
+    told = events.where(
+        (F.col("type") == "identify")
+        & F.col("identity_set").isNotNull()
+        & F.startswith("traits", F.lit("{"))
+    ).select(*kept, "traits")
+    schema = told.select(*kept, F.lit("").alias("trait"), F.lit("").alias("value")).schema
+    return told.mapInArrow(_exploded, schema)
+
+
+def _exploded(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        rows: list[int] = []
+        names: list[str] = []
+        values: list[str | None] = []
+        for row, text in enumerate(batch["traits"].to_pylist()):
+            for name, raw in _told.decode(text).items():
+                value = bytes(raw).decode()
+                rows.append(row)
+                names.append(name)
+                values.append(None if value == "null" else value)
+        calls = batch.drop_columns(["traits"]).take(pa.array(rows, pa.int64()))
+        yield calls.append_column("trait", pa.array(names, pa.string())).append_column(
+            "value", pa.array(values, pa.string())
+        )
+
+
+def winning_traits(observations: DataFrame, set_profiles: DataFrame, order: Column) -> DataFrame:
+    """The latest value of each profile's traits, with the call it came from.
+
+    In: ``trait_observations``, ``set_profiles`` and the total order of an observation's ``last``
+    moment. Out: the columns of ``profile_traits``. A removed trait (the latest value is null) has
+    no row.
+    """
+    winner = F.max_by(F.struct("value", "last"), order).alias("winner")
+    return (
+        observations.join(set_profiles, "identity_set")
+        .groupBy("profile_id", "trait")
+        .agg(winner)
+        .where(F.col("winner.value").isNotNull())
+        .select(
+            "profile_id",
+            "trait",
+            F.col("winner.value").alias("value"),
+            F.col("winner.last.message_id").alias("message_id"),
+            F.col("winner.last.source").alias("source"),
+            F.col("winner.last.received_at").alias("received_at"),
+            F.col("winner.last.timestamp").alias("timestamp"),
+            F.lit("latest").alias("rule"),
+        )
+    )
+
+
+def plain_text(value: Column) -> Column:
+    """A JSON value as plain text: a string without its quotes, anything else as it stands."""
+    text = F.get(F.from_json(F.concat(F.lit("["), value, F.lit("]")), "array<string>"), F.lit(0))
+    return F.when(F.startswith(value, F.lit('"')), text).otherwise(value)

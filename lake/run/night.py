@@ -1,0 +1,281 @@
+"""The shell of a run: lease, plan, session, steps, record.
+
+A run is planned once; nothing is decided after its plan. Whoever finds a plan without a record
+finishes it by that plan, so a retry is the same run, and every commit that was made is kept.
+If the configuration or the product changed in between, only the reading of the planned objects
+is finished (it does not depend on how identities are resolved), the run is recorded as
+superseded, and a new one is planned.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from lake.config import Config
+from lake.errors import GateClosed
+from lake.identity.identifiers import Extraction
+from lake.io import publications
+from lake.io.control import Control, Plan
+from lake.io.delta import Lake, Tables, Transaction
+from lake.io.lease import Lease
+from lake.io.session import spark_session
+from lake.progress import Progress
+from lake.run.place import Place
+from lake.run.rules import extraction
+from lake.tables import EVENTS, IDENTITY_SETS, INGEST_LEDGER, PROFILES, RUNS
+
+Step = Callable[["Night"], None]
+
+PUBLISHED, NOOP, BLOCKED, SUPERSEDED = "published", "noop", "blocked", "superseded"
+
+
+def code_version() -> str:
+    """The product's version, as installed or as zipped."""
+    with suppress(PackageNotFoundError):
+        return version("profile-lake")
+    from lake import __version__
+
+    return __version__
+
+
+@dataclass
+class Night:
+    """One run: its plan and everything its steps need."""
+
+    place: Place
+    plan: Plan
+    lake: Lake
+    progress: Progress
+    outcome: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def config(self) -> Config:
+        """The configuration."""
+        return self.place.config
+
+    @property
+    def tables(self) -> Tables:
+        """The lake's tables as files."""
+        return self.place.tables
+
+    def transaction(self, step: str) -> Transaction:
+        """The transaction of this run's commits in a step."""
+        return Transaction(step, self.plan.run)
+
+    @cached_property
+    def extraction(self) -> Extraction:
+        """The rules by which identifiers are taken from calls."""
+        return extraction(self.config)
+
+    @property
+    def facts(self) -> str:
+        """A hash of what the facts per identity set depend on besides the events."""
+        return f"{self.extraction.fingerprint}:{self.config.identity.order_by}"
+
+
+def inputs(config: Config) -> str:
+    """A hash of what a publication depends on besides the events."""
+    parts = [
+        config.space,
+        config.resolution_fingerprint,
+        extraction(config).fingerprint,
+        code_version(),
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def planned(place: Place, as_of: datetime) -> Plan | None:
+    """A new plan, written; None where there is nothing to do."""
+    tables, control = place.tables, place.control
+    landed = place.landed()
+    made_from = inputs(place.config)
+    newest = publications.latest(tables)
+    if not landed and newest and _is_current(tables, newest, made_from):
+        return None
+    run = control.last_run() + 1
+    plan = Plan(
+        run=run,
+        as_of=as_of,
+        batch=run if landed else None,
+        objects=len(landed),
+        bytes=sum(item.version.size for item in landed),
+        events_version=tables.version(EVENTS),
+        publication=newest + 1,
+        inputs=made_from,
+        code=code_version(),
+        config=place.config.fingerprint,
+    )
+    control.write_plan(plan, landed)
+    return plan
+
+
+def _is_current(tables: Tables, newest: int, made_from: str) -> bool:
+    shown = publications.publication(tables, newest)
+    events = shown["tables"][EVENTS.name]["version"] if shown else None
+    return publications.inputs(tables) == made_from and events == tables.version(EVENTS)
+
+
+def unfinished(control: Control) -> Plan | None:
+    """The plan of the last run, if that run has no record."""
+    last = control.last_run()
+    return control.plan(last) if last and control.record(last) is None else None
+
+
+def night(
+    config: Config,
+    steps: Sequence[tuple[str, Step]],
+    *,
+    as_of: datetime | None = None,
+    progress: Progress | None = None,
+    on_step: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Run the steps of a night in order; the run record.
+
+    An unfinished run is finished first, by its own plan; then what has landed since is planned
+    and run. ``steps`` are named; a night that does not end with ``publish`` stays unfinished and
+    the next one goes on with it. ``as_of`` (UTC; default: now) dates the publication of a new
+    plan. ``on_step`` is called at every commit boundary with its name.
+
+    Raises LeaseHeld if another run writes here, and any LakeError of a step.
+    """
+    told = progress or Progress()
+    place = Place(config)
+    when = as_of or datetime.now(UTC)
+    step = on_step or (lambda _name: None)
+    with Lease(place.objects, config.root, run="night") as lease:
+        publications.point(place.tables, place.control)
+        record: dict[str, Any] | None = None
+        if plan := unfinished(place.control):
+            told.say("finishing an unfinished run", run=plan.name)
+            record = _run(place, plan, steps, lease, told, step)
+        going_on = record is not None and record["status"] == "unfinished"
+        if not going_on and (plan := planned(place, when)):
+            step("plan")
+            record = _run(place, plan, steps, lease, told, step)
+        if record is None:
+            return _noop(place, told)
+    if record["status"] == BLOCKED:
+        raise GateClosed(_blocked_sentence(record))
+    return record
+
+
+def _run(
+    place: Place,
+    plan: Plan,
+    steps: Sequence[tuple[str, Step]],
+    lease: Lease,
+    told: Progress,
+    step: Callable[[str], None],
+) -> dict[str, Any]:
+    same = plan.config == place.config.fingerprint and plan.code == code_version()
+    with _session(place, plan, lease, told, step) as run:
+        for name, work in steps if same else steps[:1]:
+            with told.stage(name):
+                work(run)
+        if not same:
+            told.say("the configuration changed: a new run follows", superseded=plan.name)
+            record = {"run_id": plan.name, "status": SUPERSEDED, "publication": None}
+            place.control.write_record(plan.run, record)
+            return record
+        if steps[-1][0] != "publish":
+            return {**summary(run), "status": "unfinished"}
+        return finished(run, step)
+
+
+@contextmanager
+def _session(
+    place: Place, plan: Plan, lease: Lease, told: Progress, step: Callable[[str], None]
+) -> Iterator[Night]:
+    def before(_name: str) -> None:
+        lease.check()
+
+    def after(name: str, verb: str) -> None:
+        told.say(f"{verb} {name}")
+        step(name)
+
+    with told.stage("session"):
+        spark = spark_session("profile-lake", storage=place.access, conf=place.config.spark.conf)
+    notes = {"facts": f"{extraction(place.config).fingerprint}:{place.config.identity.order_by}"}
+    lake = Lake(spark, place.tables, plan.name, before, after, notes)
+    yield Night(place, plan, lake, told)
+    lake.drop_scratch()
+
+
+def summary(run: Night) -> dict[str, Any]:
+    """What a run did, as ``run --output json`` prints it."""
+    plan, tables = run.plan, run.tables
+    lines = {"read": 0, "accepted": 0, "rejected": 0, "duplicate": 0}
+    if plan.batch is not None:
+        total = tables.query(
+            "select sum(lines) as read, sum(accepted) as accepted, sum(rejected) as rejected, "  # noqa: S608
+            f"sum(duplicate) as duplicate from ledger where batch = {plan.batch}",
+            ledger=(INGEST_LEDGER, None),
+        ).to_pylist()
+        lines = {k: int(v or 0) for k, v in (total[0] if total else lines).items()}
+    return {
+        "run_id": plan.name,
+        "as_of": plan.as_of.isoformat(),
+        "publication": publications.latest(tables) or None,
+        "objects": plan.objects,
+        "lines": lines,
+        "sets": tables.rows(IDENTITY_SETS),
+        "profiles": tables.rows(PROFILES),
+        "seconds": dict(run.progress.seconds),
+    }
+
+
+def finished(run: Night, step: Callable[[str], None]) -> dict[str, Any]:
+    """Write the run's record and its row in ``runs``."""
+    plan, outcome = run.plan, run.outcome
+    record = {**summary(run), "status": outcome.get("status", PUBLISHED)}
+    record["quality"] = outcome.get("quality", [])
+    row = {
+        "run": plan.name,
+        "as_of": plan.as_of,
+        "status": record["status"],
+        "publication": record["publication"],
+        "batch": plan.batch,
+        "lines": record["lines"]["read"],
+        "accepted": record["lines"]["accepted"],
+        "rejected": record["lines"]["rejected"],
+        "duplicate": record["lines"]["duplicate"],
+        "sets": record["sets"],
+        "profiles": record["profiles"],
+        "seconds": sum(record["seconds"].values()),
+        "code": plan.code,
+        "config": plan.config,
+    }
+    run.lake.append_rows(RUNS, [row], run.transaction("run"))
+    run.place.control.write_record(plan.run, record)
+    step("record")
+    return record
+
+
+def _noop(place: Place, told: Progress) -> dict[str, Any]:
+    tables = place.tables
+    return {
+        "run_id": None,
+        "status": NOOP,
+        "publication": publications.latest(tables) or None,
+        "objects": 0,
+        "lines": {"read": 0, "accepted": 0, "rejected": 0, "duplicate": 0},
+        "sets": tables.rows(IDENTITY_SETS),
+        "profiles": tables.rows(PROFILES),
+        "seconds": dict(told.seconds),
+    }
+
+
+def _blocked_sentence(record: dict[str, Any]) -> str:
+    broken = [q["expectation"] for q in record["quality"] if not q["success"]]
+    return (
+        f"Run {record['run_id']} was not published: {'; '.join(broken)}. "
+        "Readers still see the last publication. `profile-lake runs` shows the figures."
+    )
