@@ -259,6 +259,7 @@ class World:
     ) -> None:
         if days < 1 or calls < max(1_200, 400 * days):
             raise ValueError("a world takes at least a day, 1,200 calls and 400 calls a day")
+        self.first_day = first_day
         self._dice = _Dice(seed)
         self._calls, self.days = calls, days
         self._start = int(datetime(*first_day.timetuple()[:3], tzinfo=UTC).timestamp()) * SECOND

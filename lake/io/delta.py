@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import deltalake
 import pyarrow as pa
 from deltalake.exceptions import TableNotFoundError
+from py4j.protocol import Py4JJavaError
 
 from lake.errors import CommitError
 from lake.io.objects import objects_for
@@ -274,6 +275,17 @@ class Lake:
         """A write that raised has committed if the table says so; otherwise the failure stands."""
         if not self.tables.holds(table, transaction):
             raise CommitError(
-                f"{table.name}: the commit of this run was not made "
-                f"({type(failure).__name__}); the table is as before. Run again."
+                f"{table.name}: the commit of this run was not made ({kinds(failure)}); "
+                "the table is as before. Run again."
             ) from failure
+
+
+def kinds(failure: Exception) -> str:
+    """The kinds of a failure and of its causes, without their texts, which may quote a row."""
+    if not isinstance(failure, Py4JJavaError):
+        return type(failure).__name__
+    names, cause = [], failure.java_exception
+    while cause is not None and len(names) < 6:
+        names.append(cause.getClass().getSimpleName())
+        cause = cause.getCause()
+    return " < ".join(names)

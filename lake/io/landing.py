@@ -15,27 +15,29 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from operator import attrgetter
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, cast
 
 import numpy as np
 import pyarrow as pa
+from msgspec import Raw
 
-from lake.events.calls import IDENTIFIERS, NAMES, NESTED, TIMES, Call, call, digest, instants
+from lake.events.calls import IDENTIFIERS, NAMES, NESTED, TIMES, Call, calls, digest, instants
 from lake.events.lines import HEAD, LINE_LIMIT, Block, LongLine, UnreadableRest, lines
 from lake.events.rejection import Reason, Rejection
-from lake.identity.identifiers import Extraction, IdentitySet, extractor
+from lake.identity.identifiers import VALUE_LIMIT, Extraction, IdentitySet, extractor
 from lake.io.objects import ObjectChanged, ObjectMissing
 from lake.tables import STAGED_LINES
 
 if TYPE_CHECKING:
-    from msgspec import Raw
     from pyspark.sql import DataFrame
 
 _ROWS: Final = 4096
 _REFUSED_BYTES: Final = 4 << 20
 _IN_MEMORY: Final = 16 << 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ABSENT: Final = Raw(b"")
 _DAY_MICROS: Final = 86_400_000_000
 _SCHEMA: Final = STAGED_LINES.arrow
 _INSTANT: Final = _SCHEMA.field("received_at").type
@@ -87,7 +89,7 @@ class _Calls:
 
     calls: list[Call] = field(default_factory=list)
     sets: list[IdentitySet] = field(default_factory=list)
-    hashes: list[bytes] = field(default_factory=list)
+    lines: list[bytes] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
 
 
@@ -159,9 +161,9 @@ class _LandingObject:
             if isinstance(part, Block):
                 for at in range(0, len(part.lines), _ROWS):
                     rows = slice(at, at + _ROWS)
-                    calls = self._accepted(part.lines[rows], part.numbers[rows])
-                    if calls.calls:
-                        yield self._call_batch(calls)
+                    accepted = self._accepted(part.lines[rows], part.numbers[rows])
+                    if accepted.calls:
+                        yield self._call_batch(accepted)
                     if self._refused.full:
                         yield self._refused_batch()
             else:
@@ -173,13 +175,13 @@ class _LandingObject:
 
     def _accepted(self, found: Sequence[bytes], numbers: Sequence[int]) -> _Calls:
         """The calls of these lines; the others are refused."""
+        extract = self._extractor
         accepted = _Calls()
-        for line, number in zip(found, numbers, strict=True):
-            read = call(line)
+        for line, number, read in zip(found, numbers, calls(found), strict=True):
             if isinstance(read, Rejection):
                 self._refused.add(number, read, line, len(line))
                 continue
-            identity = self._extractor(
+            identity = extract(
                 read.type,
                 read.user_id,
                 read.anonymous_id,
@@ -188,14 +190,14 @@ class _LandingObject:
                 read.properties,
             )
             if identity.too_long:
-                why = f"a value of {identity.too_long} is over 1000 characters"
+                why = f"a value of {identity.too_long} is over {VALUE_LIMIT} characters"
                 rejection = Rejection(Reason.IDENTIFIER_TOO_LONG, why)
                 self._refused.add(number, rejection, line, len(line))
                 continue
+            accepted.lines.append(line)
+            accepted.numbers.append(number)
             accepted.calls.append(read)
             accepted.sets.append(identity)
-            accepted.hashes.append(digest(line))
-            accepted.numbers.append(number)
         return accepted
 
     def _refuse(self, part: LongLine | UnreadableRest) -> None:
@@ -215,7 +217,7 @@ class _LandingObject:
             **_time_columns(accepted.calls, self._modified),
             **_identity_columns(accepted.sets),
             "extraction": pa.repeat(self._reading.extraction.fingerprint, rows),
-            "payload_hash": pa.array(accepted.hashes, pa.binary()),
+            "payload_hash": pa.array(list(map(digest, accepted.lines)), pa.binary()),
             "line": pa.array(accepted.numbers, pa.int64()),
         }
         return self._batch("call", rows, columns)
@@ -245,32 +247,34 @@ class _LandingObject:
         return pa.RecordBatch.from_arrays(arrays, schema=_SCHEMA)
 
 
+def _column(calls: Sequence[Call], name: str) -> list[Any]:
+    return list(map(attrgetter(name), calls))
+
+
 def _text_columns(calls: Sequence[Call]) -> dict[str, pa.Array]:
     scalars = ("message_id", "type", *NAMES, *IDENTIFIERS)
     return {
-        **{c: pa.array([getattr(k, c) for k in calls], pa.string()) for c in scalars},
-        **{c: _json_texts([getattr(k, c) for k in calls]) for c in NESTED},
+        **{c: pa.array(_column(calls, c), pa.string()) for c in scalars},
+        **{c: _json_texts(_column(calls, c)) for c in NESTED},
     }
 
 
 def _json_texts(values: list[Raw]) -> pa.Array:
     """A string column of JSON texts, null where absent or ``null``: joined, not converted."""
     lengths = np.fromiter(map(len, values), np.int64, len(values))
-    for i in np.flatnonzero(lengths == len(b"null")):
+    for i in np.flatnonzero(lengths == len(b"null")).tolist():
         if bytes(values[i]) == b"null":
-            lengths[i] = 0
-    nulls = lengths == 0
-    kept = [v for v, null in zip(values, nulls.tolist(), strict=True) if not null]
+            values[i], lengths[i] = _ABSENT, 0
     offsets = np.zeros(len(values) + 1, np.int32)
     np.cumsum(lengths, out=offsets[1:])
-    valid = np.packbits(~nulls, bitorder="little")
-    buffers = [pa.py_buffer(valid), pa.py_buffer(offsets), pa.py_buffer(b"".join(kept))]
-    return pa.Array.from_buffers(pa.string(), len(values), buffers, int(nulls.sum()))
+    valid = np.packbits(lengths > 0, bitorder="little")
+    buffers = [pa.py_buffer(valid), pa.py_buffer(offsets), pa.py_buffer(b"".join(values))]
+    return pa.Array.from_buffers(pa.string(), len(values), buffers)
 
 
 def _time_columns(calls: Sequence[Call], modified: int) -> dict[str, pa.Array]:
     """The four times, and the received one that is never null, with its day and origin."""
-    times = {c: instants([getattr(k, c) for k in calls]) for c in TIMES}
+    times = {c: instants(_column(calls, c)) for c in TIMES}
     received = np.full(len(calls), modified, np.int64)
     origin = np.full(len(calls), len(TIMES), np.int8)
     for i, name in reversed(list(enumerate(TIMES))):

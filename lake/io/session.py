@@ -30,7 +30,6 @@ MEANING = {
 #: Settings that only cost or save time; `spark-submit --conf` and the configuration outrank them.
 SPEED = {
     "spark.ui.showConsoleProgress": "false",
-    "spark.log.level": "ERROR",
     "spark.serializer": "org.apache.spark.serializer.KryoSerializer",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "100000",
     # One task a column chunk of a small log instead of Delta's default of 50.
@@ -53,7 +52,7 @@ LOCAL = {
     # Delta's own plan strings are long and hold literals; keep them out of the driver's memory.
     "spark.sql.debug.maxToStringFields": "5",
     "spark.driver.extraJavaOptions": "-XX:+UseParallelGC -Duser.timezone=UTC "
-    "-Dlog4j2.disableJmx=true",
+    f"-Dlog4j2.configurationFile=file:{Path(__file__).with_name('log4j2.properties')}",
 }
 
 

@@ -33,7 +33,8 @@ def told_traits(events: DataFrame) -> DataFrame:
         & F.col("identity_set").isNotNull()
         & F.startswith("traits", F.lit("{"))
     ).select(*kept, "traits")
-    schema = told.select(*kept, F.lit("").alias("trait"), F.lit("").alias("value")).schema
+    text = F.lit(None).cast("string")
+    schema = told.select(*kept, text.alias("trait"), text.alias("value")).schema
     return told.mapInArrow(_exploded, schema)
 
 

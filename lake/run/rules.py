@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lake.config import Config
-from lake.identity.guards import Blocked
 from lake.identity import normalise
+from lake.identity.guards import Blocked
 from lake.identity.identifiers import Extraction, IdentifierRule
 
 
