@@ -216,6 +216,17 @@ def test_at_the_merge_cap_the_call_goes_to_the_profile_of_its_strongest_owned_id
     ]
 
 
+def test_the_merge_cap_counts_profiles_that_came_in_through_others() -> None:
+    births = [seen(n, f"a:{n}") for n in range(4)]
+    links = [seen(4, "a:2", "a:3"), seen(5, "a:1", "a:2"), seen(6, "a:0", "a:1")]
+    assert len(resolve([*births, *links], Rules(max_merges=3)).profiles) == 1
+    answer = resolve([*births, *links], Rules(max_merges=2))
+    assert groups(answer) == [["a:0"], ["a:1", "a:2", "a:3"]]
+    assert [(v.sighting, v.identifier, v.reason) for v in answer.violations] == [
+        (links[2], ("a", "1"), Reason.MERGE_LIMIT)
+    ]
+
+
 # Overrides.
 
 

@@ -25,71 +25,74 @@ Step = tuple[Sighting, Growing | None, list[Lost]]
 
 def answer(universe: Universe, fold: Fold, log: list[Step]) -> Resolution:
     """Number the profiles that stand by their creation, and look everything else up in them."""
-    index = {part.number: n for n, part in enumerate(_standing(fold))}
-    final = [-1 if owner is None else index[owner.root().number] for owner in fold.owners]
+    count = _number(fold.parts)
+    final = [-1 if owner is None else owner.place for owner in fold.owners]
     return Resolution(
-        _profiles(universe, fold, index, final),
-        _sets(universe, log, index, final),
-        tuple(_violations(universe, log, index)),
+        _profiles(universe, fold, count, final),
+        _sets(universe, log, final),
+        tuple(_violations(universe, log)),
     )
 
 
-def _standing(fold: Fold) -> Iterator[Growing]:
-    return (part for part in fold.parts if part.parent is part)
+def _number(parts: list[Growing]) -> int:
+    """Give every part the place of its profile; parts come by creation, so parents come first."""
+    count = 0
+    for part in parts:
+        if part.parent is None:
+            part.place = count
+            count += 1
+        else:
+            part.place = part.parent.place
+    return count
 
 
-def _profiles(
-    universe: Universe, fold: Fold, index: dict[int, int], final: list[int]
-) -> tuple[Profile, ...]:
+def _profiles(universe: Universe, fold: Fold, count: int, final: list[int]) -> tuple[Profile, ...]:
     """One profile for each part that stands. Identifiers without an owner are on none."""
     names = universe.identifiers
-    identifiers: list[list[Identifier]] = [[] for _ in index]
-    parts: list[list[Part]] = [[] for _ in index]
-    merges: list[list[Merge]] = [[] for _ in index]
-    for name, profile in zip(names, final, strict=True):
-        if profile >= 0:
-            identifiers[profile].append(name)
+    identifiers: list[list[Identifier]] = [[] for _ in range(count)]
+    parts: list[list[Part]] = [[] for _ in range(count)]
+    merges: list[list[Merge]] = [[] for _ in range(count)]
+    for name, place in zip(names, final, strict=True):
+        if place >= 0:
+            identifiers[place].append(name)
     for part in fold.parts:
-        parts[index[part.root().number]].append(Part(names[part.founder], part.created))
+        parts[part.place].append(Part(names[part.founder], part.created))
     for into, absorbed, sighting in fold.merges:
-        merges[index[into.root().number]].append(
-            Merge(names[into.founder], names[absorbed.founder], sighting)
-        )
+        merges[into.place].append(Merge(names[into.founder], names[absorbed.founder], sighting))
     return tuple(
-        Profile(*own[0], tuple(identifiers[n]), tuple(own), tuple(merges[n]))
-        for n, own in enumerate(parts)
+        [
+            Profile(own[0].founder, own[0].created, tuple(ids), tuple(own), tuple(history))
+            for ids, own, history in zip(identifiers, parts, merges, strict=True)
+        ]
     )
 
 
-def _sets(
-    universe: Universe, log: list[Step], index: dict[int, int], final: list[int]
-) -> tuple[SetOutcome, ...]:
+def _sets(universe: Universe, log: list[Step], final: list[int]) -> tuple[SetOutcome, ...]:
     """Each set goes where its last sighting went, with the reasons of that sighting."""
-    last: dict[Hashable, Step] = {s.identity_set: (s, None, []) for s in universe.sightings}
-    last.update((step[0].identity_set, step) for step in log)
+    last: dict[Hashable, Step] = {}
+    for step in log:
+        last[step[0].identity_set] = step
     names = universe.identifiers
     outcomes = []
-    for key, (_, part, lost) in last.items():
-        profile = None if part is None else index[part.root().number]
-        here = universe.members[key]
-        gone: tuple[Drop, ...] = ()
+    for key, members in universe.members.items():
+        # Only a set without identifiers was never folded.
+        part, lost = last[key][1:] if members else (None, [])
+        place = None if part is None else part.place
+        here = members
+        gone: list[Drop] = []
         if lost:
             reasons = {each.identifier: each.reason for each in lost}
-            gone = tuple([Drop(names[i], reasons[i]) for i in here if final[i] != profile])
-            here = [i for i in here if final[i] == profile]
-        outcomes.append(SetOutcome(key, profile, tuple([names[i] for i in here]), gone))
+            gone = [Drop(names[i], reasons[i]) for i in members if final[i] != place]
+            here = [i for i in members if final[i] == place]
+        outcomes.append(SetOutcome(key, place, tuple([names[i] for i in here]), tuple(gone)))
     return tuple(outcomes)
 
 
-def _violations(universe: Universe, log: list[Step], index: dict[int, int]) -> Iterator[Violation]:
-    for sighting, profile, losses in log:
+def _violations(universe: Universe, log: list[Step]) -> Iterator[Violation]:
+    for sighting, part, losses in log:
         for lost in losses:
-            sides = {index[p.root().number] for p in (profile, lost.owner) if p is not None}
-            yield Violation(
-                sighting.identity_set,
-                sighting,
-                universe.identifiers[lost.identifier],
-                lost.reason,
-                lost.rule,
-                tuple(sorted(sides)) if len(sides) > 1 else (),
-            )
+            apart: tuple[int, ...] = ()
+            if part and lost.owner and part.place != lost.owner.place:
+                apart = tuple(sorted((part.place, lost.owner.place)))
+            name = universe.identifiers[lost.identifier]
+            yield Violation(sighting.identity_set, sighting, name, lost.reason, lost.rule, apart)

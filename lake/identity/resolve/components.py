@@ -6,7 +6,9 @@ Overrides still hold: ``always_together`` joins, and at a ``never_together`` pai
 would unite the two loses an identifier.
 
 ``is_clean`` decides without folding. For a clean component every strategy answers with one
-profile, ``segment`` and ``components`` with the same ``Resolution`` in every part.
+profile, ``segment`` and ``components`` with the same ``Resolution`` in every part. Its founder is
+the strongest identifier of the first sighting; under ``latest_wins`` the unique-type identifier
+seen first, where there is one (see there).
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ class Fold:
             if owner is None:
                 new.append(i)
             else:
-                if owner.parent is not owner:
+                if owner.parent is not None:
                     owner = owners[i] = owner.root()
                 roots[owner.number] = owner
         return roots, new
@@ -97,6 +97,8 @@ class Fold:
     def _broken(self, at: int, roots: dict[int, Growing], new: list[int]) -> Broken | None:
         """The rules that the profile of all these would break; None where it breaks none."""
         over = self._exceeded(at, roots, new) if self.limits else []
+        if not over and not self.foes:
+            return None
         apart = self._meeting(roots, new) if self.foes else None
         if over:
             return Broken(*self.rule[min(over)], over, apart or frozenset())
@@ -110,28 +112,26 @@ class Fold:
         A type counts only if the union would hold more of it than each profile held before (and
         than each always_together class brings along), so what is over already blocks nothing.
         """
-        added: dict[int, int] = {}
-        for i in new:
-            kind = self.kind[i]
-            if kind in self.limits:
-                added[kind] = added.get(kind, 0) + 1
-        if len(roots) > 1:
-            for root in roots.values():
-                added.update((k, 0) for k in (*root.counts, *root.times) if k not in added)
+        fresh = [self.kind[i] for i in new]
+        owners = roots.values()
         over = []
-        for kind, fresh in added.items():
-            total = fresh
-            most = self._largest_new_bond(kind, new) if self.bond else 0
-            for root in roots.values():
-                held = root.held(kind, self.spans[kind], at)
-                total += held
-                most = max(most, held)
-            if total > self.limits[kind] and total > most:
-                over.append(kind)
+        for kind, limit in self.limits.items():
+            span = self.spans[kind]
+            total = fresh.count(kind)
+            if not total and len(owners) < 2:
+                continue
+            for root in owners:
+                total += root.counts.get(kind, 0) if span is None else root.held(kind, span, at)
+            if total > limit:
+                held = max((root.held(kind, span, at) for root in owners), default=0)
+                if total > held and total > self._largest_new_bond(kind, new):
+                    over.append(kind)
         return over
 
     def _largest_new_bond(self, kind: int, new: list[int]) -> int:
         """The most new values of one type that one always_together class brings (1 is none)."""
+        if not self.bond:
+            return 0
         sizes: dict[int, int] = {}
         for i in new:
             if self.kind[i] == kind and i in self.bond:
@@ -204,6 +204,8 @@ class Fold:
         if not roots:
             target = Growing(len(self.parts), new[0], sighting)
             self.parts.append(target)
+        elif len(roots) == 1:
+            (target,) = roots.values()
         else:
             target, *younger = (roots[number] for number in sorted(roots))
             for absorbed in younger:
@@ -223,8 +225,8 @@ class Fold:
         kind = self.kind[i]
         if kind in self.limits:
             target.add(kind, self.spans[kind], at)
-        bond = self.bond.get(i)
-        if bond is not None:
+        if i in self.bond:
+            bond = self.bond[i]
             if bond not in self.bond_owner and bond in self.foes:
                 target.bonds.append(bond)
             self.bond_owner.setdefault(bond, target)

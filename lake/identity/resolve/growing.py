@@ -14,6 +14,7 @@ class Growing:
     ``number``: place in creation order. ``counts``: values by type number, for limits that count
     for ever. ``times``: when each value was added, ascending, for limits with a window.
     ``mappings``: identifiers it owns. ``children``: profiles merged in, also through others.
+    ``place``: among the profiles that stand, once all is folded.
     ``bonds``: the override classes on it that must not meet another.
     """
 
@@ -26,16 +27,19 @@ class Growing:
         "mappings",
         "number",
         "parent",
+        "place",
         "times",
     )
 
     def __init__(self, number: int, founder: int, created: Sighting) -> None:
         self.number = number
-        self.parent = self
+        # None while it stands, and not itself: a cycle would wait for the garbage collector.
+        self.parent: Growing | None = None
         self.founder = founder
         self.created = created
         self.counts: dict[int, int] = {}
         self.times: dict[int, list[int]] = {}
+        self.place = 0
         self.mappings = 0
         self.children = 0
         self.bonds: list[int] = []
@@ -43,9 +47,10 @@ class Growing:
     def root(self) -> Growing:
         """The profile this one has become part of; itself while it stands."""
         node = self
-        while node.parent is not node:
-            node.parent = node.parent.parent
-            node = node.parent
+        while (parent := node.parent) is not None:
+            if parent.parent is not None:
+                node.parent = parent.parent
+            node = parent
         return node
 
     def held(self, kind: int, span: int | None, at: int) -> int:
