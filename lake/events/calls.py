@@ -75,7 +75,26 @@ _any_call = msgspec.json.Decoder(_AnyCall).decode
 _value = msgspec.json.Decoder(Raw).decode
 _string = msgspec.json.Decoder(str).decode
 _types: Final = frozenset(("identify", "track", "page", "screen", "group", "alias"))
+_GROUP = 64
 _REFUSED = (msgspec.MsgspecError, ValueError, RecursionError)
+
+
+def calls(lines: Sequence[bytes]) -> list[Call | Rejection]:
+    """The call of each line, or why it is refused.
+
+    Lines are decoded in small groups, a group with a line in it that needs a closer look again
+    one by one.
+    """
+    found: list[Call | Rejection] = []
+    for at in range(0, len(lines), _GROUP):
+        group = lines[at : at + _GROUP]
+        try:
+            decoded = list(map(_call, group))
+        except _REFUSED:
+            found += map(call, group)
+        else:
+            found += map(_checked, group, decoded)
+    return found
 
 
 def call(line: bytes) -> Call | Rejection:
@@ -86,32 +105,35 @@ def call(line: bytes) -> Call | Rejection:
     >>> call(b'{"type": "Track"}').reason.value
     'unknown_type'
     """
+    try:
+        line.decode()
+    except UnicodeDecodeError as error:
+        return Rejection(Reason.INVALID_UTF8, f"{error.reason} at byte {error.start + 1}")
+    try:
+        return _checked(line, _call(line))
+    except _REFUSED:
+        pass
+    try:
+        tolerant = _tolerant_call(line)
+    except _REFUSED as error:
+        return _too_deep(line) or _rejection(line, error)
+    return tolerant if isinstance(tolerant, Rejection) else _checked(line, tolerant)
+
+
+def _checked(line: bytes, found: Call) -> Call | Rejection:
+    """The call, its id filled in; a refusal for what the decoder does not look at: characters
+    in texts it skips, the lengths of identifiers, and nesting up to a limit of its own that
+    depends on the depth of the Python stack."""
     if not line.isascii():
-        # Raw values are only skimmed by the decoder, which does not look into their characters.
         try:
             line.decode()
         except UnicodeDecodeError as error:
             return Rejection(Reason.INVALID_UTF8, f"{error.reason} at byte {error.start + 1}")
-    if len(line) > 2 * DEPTH_LIMIT and _too_deep(line):
-        return Rejection(Reason.NOT_JSON, f"nested deeper than {DEPTH_LIMIT} levels")
-    try:
-        found = _call(line)
-    except _REFUSED:
-        try:
-            tolerant = _tolerant_call(line)
-        except _REFUSED as error:
-            return _rejection(line, error)
-        if isinstance(tolerant, Rejection):
-            return tolerant
-        found = tolerant
     if not found.message_id:
         found.message_id = f"sha:{digest(line).hex()}"
-    if (
-        len(found.message_id) > IDENTIFIER_LIMIT
-        or len(found.user_id or "") > IDENTIFIER_LIMIT
-        or len(found.anonymous_id or "") > IDENTIFIER_LIMIT
-    ):
-        return _too_long(found)
+    # Neither a long identifier nor deep nesting fits in a short line.
+    if len(line) > IDENTIFIER_LIMIT:
+        return _too_deep(line) or _too_long(found) or found
     return found
 
 
@@ -120,14 +142,16 @@ def digest(line: bytes) -> bytes:
     return hashlib.blake2b(line, digest_size=16).digest()
 
 
-def _too_long(found: Call) -> Rejection:
-    named = {
-        "messageId": found.message_id,
-        "userId": found.user_id,
-        "anonymousId": found.anonymous_id,
-    }
-    field = next(name for name, value in named.items() if len(value or "") > IDENTIFIER_LIMIT)
-    return Rejection(Reason.IDENTIFIER_TOO_LONG, f"{field} is over {IDENTIFIER_LIMIT} characters")
+def _too_long(found: Call) -> Rejection | None:
+    for field, value in (
+        ("messageId", found.message_id),
+        ("userId", found.user_id),
+        ("anonymousId", found.anonymous_id),
+    ):
+        if value is not None and len(value) > IDENTIFIER_LIMIT:
+            why = f"{field} is over {IDENTIFIER_LIMIT} characters"
+            return Rejection(Reason.IDENTIFIER_TOO_LONG, why)
+    return None
 
 
 def _tolerant_call(line: bytes) -> Call | Rejection:
@@ -174,16 +198,16 @@ def _time(sent: Raw) -> Sent:
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 
 
-def _too_deep(line: bytes) -> bool:
-    """Whether brackets are nested over the limit; a limit of our own, as the decoder's own
-    depends on the depth of the Python stack it is called at."""
+def _too_deep(line: bytes) -> Rejection | None:
     if line.count(b"{") + line.count(b"[") <= DEPTH_LIMIT:
-        return False
+        return None
     depth = deepest = 0
     for bracket in re.findall(rb"[][{}]", _STRINGS.sub(b"", line)):
         depth += 1 if bracket in b"[{" else -1
         deepest = max(deepest, depth)
-    return deepest > DEPTH_LIMIT
+    if deepest <= DEPTH_LIMIT:
+        return None
+    return Rejection(Reason.NOT_JSON, f"nested deeper than {DEPTH_LIMIT} levels")
 
 
 # A backslash with what it escapes, so that the one in `\\ud800` is not taken for an escape.

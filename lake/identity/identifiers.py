@@ -29,22 +29,20 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
-from msgspec import Raw
 
 from lake.errors import ConfigError
 from lake.identity import normalise
 from lake.identity.normalise import Normaliser, Option
+from lake.identity.shapes import Shape, Text
 
 Identifier: TypeAlias = tuple[str, str]
 """A type and a value."""
-Text: TypeAlias = Raw | bytes | str | None
-"""The JSON text of a nested object; None or empty where the call has none."""
 
 VALUE_LIMIT: Final = 1000
 """Longest value in characters, as sent."""
@@ -125,7 +123,7 @@ class Extraction:
         return hashlib.blake2b(text, digest_size=8).hexdigest()
 
 
-class IdentitySet(NamedTuple):
+class IdentitySet(msgspec.Struct, frozen=True, gc=False):
     """The identifiers of a call, distinct and sorted; their key, None where there are none;
     the type of a value that is over the limit, else None."""
 
@@ -136,16 +134,19 @@ class IdentitySet(NamedTuple):
 
 def set_key(identifiers: tuple[Identifier, ...]) -> bytes:
     """16 bytes that name a set: BLAKE2b of its sorted pairs, each text led by its length in
-    UTF-8 bytes as 4 bytes, big-endian. So no two sets are written alike.
+    characters and a colon. So no two sets are written alike.
 
     >>> set_key((("email", "a"), ("user_id", "b"))) == set_key((("user_id", "b"), ("email", "a")))
     True
     >>> set_key((("a", "bc"),)) == set_key((("ab", "c"),))
     False
     """
-    texts = (text.encode() for pair in sorted(set(identifiers)) for text in pair)
-    encoded = b"".join(len(text).to_bytes(4, "big") + text for text in texts)
-    return hashlib.blake2b(encoded, digest_size=16).digest()
+    return _key(sorted(set(identifiers)))
+
+
+def _key(pairs: Iterable[Identifier]) -> bytes:
+    text = "".join([f"{len(t)}:{t}{len(value)}:{value}" for t, value in pairs])
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
 @lru_cache(maxsize=8)
@@ -168,14 +169,15 @@ def identifiers(
     A value over the limit is left out, and told: a new call is refused for it, a stored event,
     accepted under other rules, keeps its others.
 
-    >>> identifiers(Extraction(), "track", "u1", None, properties='{"email": "a@x.com"}')[0]
+    >>> found = identifiers(Extraction(), "track", "u1", None, properties='{"email": "a@x.com"}')
+    >>> found.identifiers
     (('email', 'a@x.com'), ('user_id', 'u1'))
     """
     return extractor(extraction)(kind, user_id, anonymous_id, context, traits, properties)
 
 
 class Extractor:
-    """Compiled rules: call it as `identifiers`. Two memories, of bounded size, make a call seen
+    """Compiled rules: call it as `identifiers`. A memory of bounded size makes identifiers seen
     before cost a look-up; it is pure all the same."""
 
     _MEMORY = 1 << 16
@@ -192,12 +194,19 @@ class Extractor:
         self._normalisers: Mapping[str, Normaliser] = {
             t: normalise.normaliser(r.normalise, dict(r.options)) for t, r in rules.items()
         }
+        self._ios_needs_tracking = extraction.ios_idfa_needs_tracking
         keyed = _keyed(extraction.identifiers)
         email = [("email", "email")] if "email" in rules else []
-        self._traits = _Fields(keyed + email)
-        self._properties = _Fields(keyed + (email if extraction.properties_email else []))
-        self._device = any(t.startswith(("android.", "ios.")) for t in rules)
-        self._ios_needs_tracking = extraction.ios_idfa_needs_tracking
+        self._traits = _Told(keyed + email)
+        self._properties = _Told(keyed + (email if extraction.properties_email else []))
+        self._context = Shape(
+            {
+                "traits": ("traits", self._traits.shape),
+                "external_ids": ("externalIds", [_EXTERNAL_ID]),
+                "device": ("device", _DEVICE),
+                "integrations": ("integrations", _INTEGRATIONS),
+            }
+        )
         self._sets: dict[tuple[Identifier, ...], IdentitySet] = {}
 
     def __call__(
@@ -218,9 +227,9 @@ class Extractor:
                 found.append(("anonymous_id", anonymous_id))
             if kind in ("identify", "group"):
                 if traits:
-                    self._traits.add(traits, found)
+                    self._traits.add(self._traits.shape.read(traits), found)
             elif properties:
-                self._properties.add(properties, found)
+                self._properties.add(self._properties.shape.read(properties), found)
             if context:
                 self._add_context(context, found)
         sent = tuple(found)
@@ -232,134 +241,86 @@ class Extractor:
         return known
 
     def _add_context(self, text: Text, found: list[Identifier]) -> None:
-        context = _decoded(_context, text)
+        context = self._context.read(text)
         if context is None:
             return
-        if context.traits:
+        if context.traits is not None:
             self._traits.add(context.traits, found)
         if context.external_ids:
             self._add_external_ids(context.external_ids, found)
-        if context.device and self._device:
+        if context.device is not None:
             self._add_device(context.device, found)
-        if context.integrations and "ga_client_id" in self._named:
-            analytics = _decoded(_integrations, context.integrations)
-            client = _decoded(_client, analytics.google) if analytics else None
-            _add("ga_client_id", _value(client.client_id) if client else "", found)
+        if context.integrations is not None and "ga_client_id" in self._named:
+            google = context.integrations.google
+            if google is not None and google.client_id:
+                found.append(("ga_client_id", google.client_id))
 
-    def _add_device(self, text: Raw, found: list[Identifier]) -> None:
-        device = _decoded(_device, text)
-        if device is None:
-            return
-        system = _value(device.type)
+    def _add_device(self, device: Any, found: list[Identifier]) -> None:
+        system = device.type
         if system not in ("android", "ios"):
             return
-        tracked = bytes(device.tracking) == b"true"
-        for kind, sent in (
+        tracked = device.tracked or (system == "ios" and not self._ios_needs_tracking)
+        for part, value in (
             ("id", device.id),
-            ("idfa", device.advertising_id),
+            ("idfa", device.advertising_id if tracked else None),
             ("push_token", device.token),
         ):
-            if f"{system}.{kind}" not in self._named:
-                continue
-            if kind == "idfa" and not tracked and (system != "ios" or self._ios_needs_tracking):
-                continue
-            _add(f"{system}.{kind}", _value(sent), found)
+            if value and f"{system}.{part}" in self._named:
+                found.append((f"{system}.{part}", value))
 
-    def _add_external_ids(self, text: Raw, found: list[Identifier]) -> None:
-        for item in _decoded(_list, text) or ():
-            entry = _decoded(_external_id, item)
-            if entry is None or _value(entry.collection) != "users":
+    def _add_external_ids(self, entries: list[Any], found: list[Identifier]) -> None:
+        for entry in entries:
+            name = entry.type
+            if not (name and entry.id and entry.encoding and entry.collection == "users"):
                 continue
-            if bytes(entry.encoding) in (b"", b"null"):
-                continue
-            name = _value(entry.type)
-            if not _is_type(name):
-                continue
-            for kind in self._external.get(name, [name] if self._unknown else []):
-                _add(kind, _value(entry.id), found)
+            if _is_type(name):
+                types = self._external.get(name, [name] if self._unknown else [])
+                found += [(t, entry.id) for t in types]
 
     def _set(self, sent: tuple[Identifier, ...]) -> IdentitySet:
-        too_long = next((t for t, value in sent if len(value) > VALUE_LIMIT), None)
-        normal = set()
+        normal, too_long = [], None
         for t, value in sent:
             if len(value) > VALUE_LIMIT:
+                too_long = too_long or t
                 continue
             text = self._normalisers.get(t, normalise.exact)(value)
             if text is not None:
-                normal.add((t, text))
-        pairs = tuple(sorted(normal))
-        return IdentitySet(pairs, set_key(pairs) if pairs else None, too_long)
+                normal.append((t, text))
+        if not normal:
+            return IdentitySet((), None, too_long)
+        pairs = tuple(sorted(set(normal))) if len(normal) > 1 else tuple(normal)
+        return IdentitySet(pairs, _key(pairs), too_long)
 
 
-_ABSENT = Raw(b"")
-_REFUSED = (msgspec.MsgspecError, ValueError, RecursionError)
-
-
-def _fields(name: str, keys: Mapping[str, str]) -> Callable[[Text], Any]:
-    """A decoder of objects that keeps the JSON text of these keys: {attribute: key}."""
-    struct = msgspec.defstruct(name, [(a, Raw, _ABSENT) for a in keys], rename=keys, gc=False)
-    return msgspec.json.Decoder(struct).decode  # type: ignore[return-value]
-
-
-_context = _fields(
-    "_Context",
-    {
-        "traits": "traits",
-        "external_ids": "externalIds",
-        "device": "device",
-        "integrations": "integrations",
-    },
-)
-_device = _fields(
-    "_Device",
-    {
-        "type": "type",
-        "id": "id",
-        "advertising_id": "advertisingId",
-        "tracking": "adTrackingEnabled",
-        "token": "token",
-    },
-)
-_external_id = _fields(
-    "_ExternalId",
-    {"id": "id", "type": "type", "collection": "collection", "encoding": "encoding"},
-)
-_integrations = _fields("_Integrations", {"google": "Google Analytics"})
-_client = _fields("_Client", {"client_id": "clientId"})
-_list: Callable[[Text], Any] = msgspec.json.Decoder(list[Raw]).decode  # type: ignore[assignment]
-_string = msgspec.json.Decoder(str).decode
-
-
-class _Fields:
-    """The keys wanted of a traits or properties object, and the type each one tells."""
+class _Told:
+    """The keys wanted of a traits or properties object, and the type that each tells."""
 
     def __init__(self, keyed: list[Identifier]) -> None:
         names = {key: f"k{i}" for i, key in enumerate(dict.fromkeys(key for key, _ in keyed))}
+        self.shape = Shape({name: (key, Shape.TEXT) for key, name in names.items()})
         self._slots = [(names[key], t) for key, t in keyed]
-        attributes = {name: key for key, name in names.items()}
-        texts = msgspec.defstruct(
-            "_Texts", [(a, str | None, None) for a in attributes], rename=attributes, gc=False
-        )
-        self._texts: Callable[[Text], Any] = msgspec.json.Decoder(texts).decode  # type: ignore[assignment]
-        self._any = _fields("_Any", attributes)
 
-    def add(self, text: Text, found: list[Identifier]) -> None:
-        """Appends what the object tells; nothing where it is no object."""
-        if not self._slots:
-            return
-        try:
-            told = self._texts(text)
-        except _REFUSED:
-            told = _decoded(self._any, text)
-            if told is None:
-                return
-            for name, t in self._slots:
-                _add(t, _value(getattr(told, name)), found)
-        else:
+    def add(self, told: Any, found: list[Identifier]) -> None:
+        """Appends what the object read tells."""
+        if told is not None:
             for name, t in self._slots:
                 value = getattr(told, name)
                 if value:
                     found.append((t, value))
+
+
+_DEVICE = Shape(
+    {
+        "type": ("type", Shape.TEXT),
+        "id": ("id", Shape.TEXT),
+        "advertising_id": ("advertisingId", Shape.TEXT),
+        "tracked": ("adTrackingEnabled", Shape.FLAG),
+        "token": ("token", Shape.TEXT),
+    }
+)
+_EXTERNAL_ID = Shape({k: (k, Shape.TEXT) for k in ("id", "type", "collection", "encoding")})
+_GOOGLE = Shape({"client_id": ("clientId", Shape.TEXT)})
+_INTEGRATIONS = Shape({"google": ("Google Analytics", _GOOGLE)})
 
 
 def _keyed(rules: tuple[IdentifierRule, ...]) -> list[Identifier]:
@@ -386,24 +347,3 @@ def _is_type(text: str) -> bool:
         and not re.search(r"\s", text)
         and text not in _NEVER
     )
-
-
-def _decoded(decode: Callable[[Text], Any], text: Text) -> Any:
-    """What a decoder makes of JSON text; None where it is of another shape or absent."""
-    try:
-        return decode(text)
-    except _REFUSED:
-        return None
-
-
-def _value(sent: Raw) -> str:
-    """A string, or a number's text; empty for anything else."""
-    text = bytes(sent)
-    if text.startswith(b'"'):
-        return _string(text)
-    return text.decode() if text[:1] in b"-0123456789" else ""
-
-
-def _add(kind: str, value: str, found: list[Identifier]) -> None:
-    if value:
-        found.append((kind, value))

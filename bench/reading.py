@@ -1,0 +1,194 @@
+"""Reading landing objects: `staged_lines` against Spark's own JSON reader, on the same files.
+
+    python bench/reading.py [calls] [cores]
+
+Both read 24 gz objects and write zstd Parquet, in one session, each once to warm up and then
+alternately. Printed are CPU seconds of all processes (driver, JVM, Python workers) and wall
+seconds. Spark's reader gets the same fields, all as strings, nested objects as text; ours
+besides types the times, extracts identifiers, hashes every line and says why it refuses one.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+os.environ["PYTHONPATH"] = str(ROOT)
+
+from pyspark.sql import SparkSession  # noqa: E402
+
+from lake.events.calls import Call  # noqa: E402
+from lake.io.landing import Reading, staged_lines  # noqa: E402
+from lake.io.objects import LocalObjects  # noqa: E402
+
+OBJECTS = 24
+FIELDS = Call.__struct_encode_fields__
+AGENT = (
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/126.0.0.0 Safari/537.36"
+)
+
+
+def calls(count: int, people: int, seed: int) -> Iterator[bytes]:
+    """Calls of a shop's site and app, about 950 bytes each, as JSON lines; a person has two
+    devices and signs in for six calls of ten."""
+    draw = random.Random(seed)
+    for _ in range(count):
+        person = draw.randrange(people)
+        device = str(uuid.UUID(int=random.Random(2 * person + draw.randrange(2)).getrandbits(128)))
+        at = datetime.fromtimestamp(1_772_000_000 + draw.randrange(86_400_000) / 1000, UTC)
+        stamp = f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z"
+        context = {
+            "ip": f"10.{draw.randrange(256)}.{draw.randrange(256)}.{draw.randrange(256)}",
+            "locale": "en-GB",
+            "library": {"name": "analytics.js", "version": "next-1.70.0"},
+            "userAgent": AGENT,
+            "timezone": "Europe/London",
+            "campaign": {"name": "spring", "source": "newsletter", "medium": "email"},
+            "page": {
+                "path": f"/p/{draw.randrange(5000)}",
+                "url": f"https://shop.example/p/{draw.randrange(5000)}",
+                "title": "Product page",
+                "referrer": "https://www.google.com/",
+            },
+        }
+        if draw.random() < 0.2:
+            context["device"] = {"id": device.upper(), "type": "ios", "model": "iPhone15,2"}
+        call = {
+            "anonymousId": device,
+            "userId": f"user_{person}" if draw.random() < 0.6 else None,
+            "messageId": f"ajs-{draw.getrandbits(128):032x}",
+            "channel": "browser",
+            "version": "2",
+            "projectId": "kzQx81",
+            **dict.fromkeys(("originalTimestamp", "sentAt", "timestamp", "receivedAt"), stamp),
+            "integrations": {"All": True},
+            "context": context,
+            **said(draw, person, stamp),
+        }
+        yield json.dumps(call, separators=(",", ":")).encode()
+
+
+def said(draw: random.Random, person: int, stamp: str) -> dict[str, object]:
+    """What is particular to the type of call: one in ten identifies, three in ten are pages."""
+    kind = draw.random()
+    if kind < 0.1:
+        traits = {"email": f"person{person}@example.com", "firstName": "Ann", "createdAt": stamp}
+        return {"type": "identify", "traits": traits}
+    if kind < 0.4:
+        properties = {"path": "/p/1", "url": "https://shop.example/p/1", "title": "Product page"}
+        return {"type": "page", "name": "Product", "category": "Shop", "properties": properties}
+    product = {
+        "product_id": f"sku-{draw.randrange(5000)}",
+        "price": draw.randrange(10_000) / 100,
+        "currency": "GBP",
+        "quantity": 1,
+        "category": "Shoes",
+        "brand": "Acme",
+    }
+    return {"type": "track", "event": "Product Viewed", "properties": product}
+
+
+def landed(folder: Path, count: int) -> int:
+    """Writes the objects; the bytes of all lines."""
+    size = 0
+    for i in range(OBJECTS):
+        lines = list(calls(count // OBJECTS, people=count // 20, seed=i))
+        size += sum(map(len, lines))
+        with gzip.open(folder / f"{i:02d}.gz", "wb", compresslevel=6) as file:
+            file.write(b"\n".join(lines) + b"\n")
+    return size
+
+
+def cpu_seconds() -> float:
+    """CPU of this process and all below it, those that ended included (Linux)."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    below: dict[int, list[int]] = {}
+    times: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            stat = (entry / "stat").read_text().rpartition(") ")[2].split()
+        except OSError:
+            continue
+        below.setdefault(int(stat[1]), []).append(int(entry.name))
+        times[int(entry.name)] = sum(map(int, stat[11:15]))
+    total, open_ = 0, [os.getpid()]
+    while open_:
+        process = open_.pop()
+        total += times.get(process, 0)
+        open_ += below.get(process, [])
+    return total / ticks
+
+
+def measured(work: Callable[[], None]) -> tuple[float, float]:
+    """CPU and wall seconds of some work."""
+    cpu, wall = cpu_seconds(), time.perf_counter()
+    work()
+    return cpu_seconds() - cpu, time.perf_counter() - wall
+
+
+def main(count: int = 300_000, cores: int = 1) -> None:
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    spark = (
+        SparkSession.builder.master(f"local[{cores}]")
+        .config("spark.ui.enabled", "false")
+        .config("spark.ui.showConsoleProgress", "false")
+        .config("spark.log.level", "ERROR")
+        .config("spark.driver.memory", "3g")
+        .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.sql.parquet.compression.codec", "zstd")
+        .config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
+        .getOrCreate()
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "landing"
+        folder.mkdir()
+        size = landed(folder, count)
+        print(f"{count} calls of {size / count:.0f} bytes in {OBJECTS} objects, local[{cores}]")
+        versions = [
+            ("bench", v.uri, v.etag, v.size, v.last_modified)
+            for v in LocalObjects().versions(str(folder))
+        ]
+        manifest = spark.createDataFrame(
+            versions,
+            "source string, object string, etag string, size bigint, last_modified timestamp",
+        ).repartition(4 * cores)
+
+        def ours() -> None:
+            staged = staged_lines(manifest, Reading(LocalObjects(), batch=1))
+            staged.write.mode("overwrite").parquet(f"{scratch}/ours")
+
+        def sparks() -> None:
+            read = spark.read.schema(", ".join(f"`{f}` string" for f in FIELDS)).json(str(folder))
+            read.write.mode("overwrite").parquet(f"{scratch}/sparks")
+
+        ways = {"staged_lines": ours, "spark.read.json": sparks}
+        for work in ways.values():
+            work()
+        for turn in (1, 2):
+            for name, work in ways.items():
+                cpu, wall = measured(work)
+                print(
+                    f"{turn}  {name:<16} {cpu:6.2f} s CPU {wall:6.2f} s wall"
+                    f" {cpu / count * 1e6:6.1f} µs CPU a call",
+                    flush=True,
+                )
+    spark.stop()
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

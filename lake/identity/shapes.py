@@ -1,0 +1,80 @@
+"""JSON objects of which a few keys are wanted, read fast where they look as documented and
+tolerantly where they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+import msgspec
+from msgspec import Raw
+
+Text: TypeAlias = Raw | bytes | str | None
+"""JSON text; None or empty where there is none."""
+
+_ABSENT = Raw(b"")
+_REFUSED = (msgspec.MsgspecError, ValueError, RecursionError)
+_string = msgspec.json.Decoder(str).decode
+_list = msgspec.json.Decoder(list[Raw]).decode
+
+
+class Shape:
+    """An object's wanted keys as ``{attribute: (key, kind)}``, all optional.
+
+    A kind is ``TEXT`` (a string, or a number by its text), ``FLAG`` (true, else nothing), another
+    shape, or a list with one shape in it. What is of another kind counts as absent.
+    """
+
+    TEXT: Final = "text"
+    FLAG: Final = "flag"
+
+    def __init__(self, fields: Mapping[str, tuple[str, Any]]) -> None:
+        keys = {attribute: key for attribute, (key, _) in fields.items()}
+        typed = [(a, _annotation(kind) | None, None) for a, (_, kind) in fields.items()]
+        self._kinds = {attribute: kind for attribute, (_, kind) in fields.items()}
+        self.struct = msgspec.defstruct("Wanted", typed, rename=keys, gc=False)
+        self._typed: Callable[[Text], Any] = _decoder(self.struct | None)
+        raw = msgspec.defstruct("Sent", [(a, Raw, _ABSENT) for a in keys], rename=keys, gc=False)
+        self._raw: Callable[[Text], Any] = _decoder(raw)
+
+    def read(self, text: Text) -> Any:
+        """The wanted values as attributes, None where absent; None for what is no object."""
+        try:
+            return self._typed(text)
+        except _REFUSED:
+            return self._tolerant(text)
+
+    def _tolerant(self, text: Text) -> Any:
+        try:
+            sent = self._raw(text)
+        except _REFUSED:
+            return None
+        return self.struct(*(_told(kind, getattr(sent, a)) for a, kind in self._kinds.items()))
+
+
+def _told(kind: Any, sent: Raw) -> Any:
+    """A value of this kind, or None."""
+    text = bytes(sent)
+    if isinstance(kind, Shape):
+        return kind._tolerant(text)
+    if isinstance(kind, list):
+        items = [kind[0]._tolerant(item) for item in _list(text)] if text[:1] == b"[" else []
+        return [item for item in items if item is not None]
+    if kind == Shape.FLAG:
+        return text == b"true" or None
+    if text.startswith(b'"'):
+        return _string(text)
+    return text.decode() if text and text[:1] in b"-0123456789" else None
+
+
+def _annotation(kind: Any) -> Any:
+    if isinstance(kind, Shape):
+        return kind.struct
+    if isinstance(kind, list):
+        return list.__class_getitem__(kind[0].struct)
+    return bool if kind == Shape.FLAG else str
+
+
+def _decoder(wanted: Any) -> Callable[[Text], Any]:
+    decode: Callable[[Any], Any] = msgspec.json.Decoder(wanted).decode
+    return decode
