@@ -340,6 +340,7 @@ def _population(dice: _Dice, size: int, days: int, first_day: date) -> tuple[Per
 
 
 def _person(dice: _Dice, n: int, days: int, first_day: date) -> Person:
+    """Person ``n``: a customer already, one who signs up on some day, or one who never does."""
     first, last = (dice.pick(FIRST_NAMES), dice.pick(LAST_NAMES)) if n else ("Ann", "Archer")
     stem = f"{first}.{last}{n}".lower().replace("ë", "e").replace("é", "e")
     in_story = n < CALLERS.stop
@@ -850,7 +851,7 @@ class _Line(NamedTuple):
     """A line of an object: its kind, its bytes, and the call's identifiers where it is one."""
 
     kind: str
-    data: bytes
+    raw: bytes
     ids: tuple[Identifier, ...] = ()
 
 
@@ -881,22 +882,22 @@ class _Object:
         path = landing / self.path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(
-            _gzip(b"".join(b"%b\n" % line.data for line in self.lines), self.truncated)
+            _gzip(b"".join(b"%b\n" % line.raw for line in self.lines), self.truncated)
         )
         os.utime(path, ns=(self.written * 1_000_000, self.written * 1_000_000))
 
 
-def _gzip(data: bytes, truncated: bool) -> bytes:
-    """``data`` as gzip without name and time; ``truncated`` ends it in the midst of a next block.
+def _gzip(plain: bytes, truncated: bool) -> bytes:
+    """``plain`` as gzip without name and time; ``truncated`` ends it in the midst of a next block.
 
-    All of ``data`` is flushed before the cut, so which lines survive it does not depend on zlib.
+    All of ``plain`` is flushed before the cut, so which lines survive it does not depend on zlib.
     """
     packer = zlib.compressobj(5, zlib.DEFLATED, 31)
-    packed = packer.compress(data)
+    packed = packer.compress(plain)
     if not truncated:
         return packed + packer.flush()
     packed += packer.flush(zlib.Z_FULL_FLUSH)
-    return packed + (packer.compress(data) + packer.flush())[:16]
+    return packed + (packer.compress(plain) + packer.flush())[:16]
 
 
 class _Delivery:
@@ -981,7 +982,7 @@ class _Delivery:
         """Damaged copies of good lines, so that no call is lost by them: three of each a day."""
         for n in range(3):
             lines = self.dice.pick(self._fullest(day, "web")).lines
-            good = [line.data for line in lines if line.kind == "call"]
+            good = [line.raw for line in lines if line.kind == "call"]
             call = msgspec.json.decode(self.dice.pick(good))
             call |= {"messageId": self.dice.uuid(), "type": ("heartbeat", "Track", "")[n]}
             lines[len(lines) // 2 : len(lines) // 2] = [
@@ -998,8 +999,8 @@ class _Delivery:
     def _over_long(self, day: int) -> None:
         """A small object with one line of 2 MiB between two ordinary ones."""
         good = [line for line in self._fullest(day, "web")[0].lines if line.kind == "call"][:3]
-        first, last = (_Line("repeat", line.data) for line in good[:2])
-        call = msgspec.json.decode(good[2].data)
+        first, last = (_Line("repeat", line.raw) for line in good[:2])
+        call = msgspec.json.decode(good[2].raw)
         call["properties"] = {"blob": "x" * OVER_LONG_BYTES}
         landed = self._object("web", day, day, self._closing(day, DAY))
         landed.lines = [first, _Line("over_long", msgspec.json.encode(call)), last]
@@ -1018,7 +1019,7 @@ class _Delivery:
         """An object of the first day once more under another name, in the same folder."""
         original = self._fullest(0, "ios")[0]
         copy = self._object("ios", 0, day, self._closing(day, 8 * HOUR))
-        copy.lines = [_Line("copy", line.data) for line in original.lines]
+        copy.lines = [_Line("copy", line.raw) for line in original.lines]
         self._extra.append(copy)
 
 

@@ -190,26 +190,26 @@ def _unpacked(reads: Iterable[bytes]) -> Iterator[bytes]:
     """The text of all members, never more than ``_PIECE`` of it at once."""
     member = None
     for read in reads:
-        data, full = read, False
-        while data or full:
+        packed, full = read, False
+        while packed or full:
             if member is None:
-                data = data.lstrip(b"\0")
-                if not data:
+                packed = packed.lstrip(b"\0")
+                if not packed:
                     break
                 member = zlib.decompressobj(wbits=31)
-            text, error = _inflated(member, data)
+            text, error = _inflated(member, packed)
             yield text
             if error:
                 raise _Damage(error)
             # A full piece may leave text inside the decompressor with no input left over.
             full = len(text) == _PIECE and not member.eof
-            data = member.unused_data if member.eof else member.unconsumed_tail
+            packed = member.unused_data if member.eof else member.unconsumed_tail
             member = None if member.eof else member
     if member is not None:
         raise _Damage("the gzip data end too early")
 
 
-def _inflated(member: zlib._Decompress, data: bytes) -> tuple[bytes, str]:
+def _inflated(member: zlib._Decompress, packed: bytes) -> tuple[bytes, str]:
     """Up to ``_PIECE`` of text, and what is wrong right behind it, if anything.
 
     zlib throws away the text of the call it fails in, so the call is then repeated on a copy,
@@ -217,23 +217,23 @@ def _inflated(member: zlib._Decompress, data: bytes) -> tuple[bytes, str]:
     """
     before = member.copy()
     try:
-        return member.decompress(data, _PIECE), ""
+        return member.decompress(packed, _PIECE), ""
     except zlib.error as error:
-        return _salvaged(before, data), str(error).rpartition(": ")[2]
+        return _salvaged(before, packed), str(error).rpartition(": ")[2]
 
 
-def _salvaged(member: zlib._Decompress, data: bytes) -> bytes:
-    """The text before the damage that lies in ``data``; it is less than ``_PIECE``."""
-    good, bad = 0, len(data)
+def _salvaged(member: zlib._Decompress, packed: bytes) -> bytes:
+    """The text before the damage that lies in ``packed``; it is less than ``_PIECE``."""
+    good, bad = 0, len(packed)
     while bad - good > 1:
         middle = (good + bad) // 2
         try:
-            member.copy().decompress(data[:middle])
+            member.copy().decompress(packed[:middle])
             good = middle
         except zlib.error:
             bad = middle
-    text = bytearray(member.decompress(data[:good]))
-    tail = data[good:bad]
+    text = bytearray(member.decompress(packed[:good]))
+    tail = packed[good:bad]
     try:  # the symbols that end inside the last byte
         while more := member.decompress(tail, 1):
             text += more

@@ -42,7 +42,7 @@ class Line:
 
     day: int
     path: str
-    data: bytes
+    raw: bytes
     verdict: str
     call: dict[str, Any] | None
 
@@ -65,12 +65,12 @@ def unpacked(packed: bytes) -> tuple[bytes, bool]:
     return reader.decompress(packed), reader.eof
 
 
-def verdict(data: bytes, known: set[str]) -> tuple[str, dict[str, Any] | None]:
+def verdict(raw: bytes, known: set[str]) -> tuple[str, dict[str, Any] | None]:
     """What becomes of a line, by the rules of the lake; ``known`` messageIds grow."""
-    if len(data) > 1024 * 1024:
+    if len(raw) > 1024 * 1024:
         return "over_long", None
     try:
-        text = data.decode()
+        text = raw.decode()
     except UnicodeDecodeError:
         return "invalid_utf8", None
     try:
@@ -79,7 +79,7 @@ def verdict(data: bytes, known: set[str]) -> tuple[str, dict[str, Any] | None]:
         return "two_values" if error.msg == "Extra data" else "invalid_json", None
     if call["type"] not in CALL_TYPES:
         return "unknown_type", None
-    key = call.get("messageId") or hashlib.sha256(data).hexdigest()
+    key = call.get("messageId") or hashlib.sha256(raw).hexdigest()
     if key in known:
         return "duplicate", call
     known.add(key)
@@ -105,7 +105,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
 def read(day: int, name: str, packed: bytes, known: set[str]) -> list[Line]:
     text, whole = unpacked(packed)
     *good, rest = text.split(b"\n")
-    found = [Line(day, name, data, *verdict(data, known)) for data in good]
+    found = [Line(day, name, raw, *verdict(raw, known)) for raw in good]
     return found if whole else [*found, Line(day, name, rest, "unreadable_rest", None)]
 
 
@@ -305,14 +305,14 @@ def test_one_object_is_truncated_after_its_good_lines(shop):
 
 def test_the_over_long_line_is_2_mib_in_a_small_object(shop):
     (line,) = [line for line in shop.lines if line.verdict == "over_long"]
-    assert 2 * 1024 * 1024 < len(line.data) < 2 * 1024 * 1024 + 2_000
+    assert 2 * 1024 * 1024 < len(line.raw) < 2 * 1024 * 1024 + 2_000
     assert len(shop.objects[line.path]) < 8_000
     together = [other.verdict for other in shop.lines if other.path == line.path]
     assert together == ["duplicate", "over_long", "duplicate"]
 
 
 def test_calls_have_the_size_and_the_fields_of_segments(shop):
-    sizes = sorted(len(line.data) for line in shop.accepted)
+    sizes = sorted(len(line.raw) for line in shop.accepted)
     assert sizes[0] > 400
     assert sizes[-1] < 1_500
     assert 700 < sizes[len(sizes) // 2] < 1_000

@@ -1,3 +1,5 @@
+"""Components as Spark finds them: right against union-find, whatever the order and the guards."""
+
 from __future__ import annotations
 
 import json

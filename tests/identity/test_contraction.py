@@ -1,3 +1,5 @@
+"""One level of contraction, in numpy: stars, their roots and the edges that are left."""
+
 from __future__ import annotations
 
 import random

@@ -120,5 +120,5 @@ def field_components(path: str) -> dict[int, int]:
 
 
 def _lines(path: str) -> list[str]:
-    data = (DATA / "graphs" / path).read_bytes()
-    return (gzip.decompress(data) if path.endswith(".gz") else data).decode().splitlines()
+    stored = (DATA / "graphs" / path).read_bytes()
+    return (gzip.decompress(stored) if path.endswith(".gz") else stored).decode().splitlines()

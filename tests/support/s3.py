@@ -100,10 +100,10 @@ def _started(folder: Path, ports: list[int]) -> subprocess.Popen[bytes]:
     may = ["Admin", "Read", "List", "Tagging", "Write"]
     identities = {"identities": [{"name": "dev", "credentials": [key], "actions": may}]}
     (folder / "s3.json").write_text(json.dumps(identities))
-    data = folder / f"data-{s3}"
-    data.mkdir()
+    stored = folder / f"data-{s3}"
+    stored.mkdir()
     options = (
-        f"-dir={data} -ip=127.0.0.1 -ip.bind=127.0.0.1"
+        f"-dir={stored} -ip=127.0.0.1 -ip.bind=127.0.0.1"
         f" -master.port={master} -master.telemetry=false -master.electionTimeout=1s"
         f" -master.volumeSizeLimitMB=512 -volume.port={volume} -volume.max=20"
         f" -volume.preStopSeconds=0 -filer -filer.port={filer}"
