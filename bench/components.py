@@ -191,7 +191,7 @@ def stars(source: str, target: str, cores: int) -> Callable[[], None]:
 
 SOLVERS: dict[str, Callable[[str, str, int], Callable[[], None]]] = {
     "one-task": ours(finish_share=1.0),
-    "contraction": ours(finish_share=0.25),
+    "contraction": ours(finish_share=0.5),
     "duckdb": duckdb_contraction,
     "scipy": scipy_alone,
     "stars": stars,
