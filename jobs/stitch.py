@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from lake.errors import ConservationError
-from lake.identity import sets, stitching
+from lake.identity import conflicts, sets, stitching
 from lake.identity.components import Materialise, Materialised, connected_components
 from lake.identity.guards import guarded
 from lake.identity.reextraction import re_extracted
+from lake.identity.resolve import Rules, Strategy
+from lake.io.delta import Lake
 from lake.profiles.traits import told_traits
 from lake.run.night import Night
-from lake.run.rules import blocked
+from lake.run.rules import blocked, resolution_rules
 from lake.tables import (
     DUPLICATE_CALLS,
     EVENTS,
@@ -22,13 +24,21 @@ from lake.tables import (
     SET_PROFILES,
     SIGHTINGS,
     TRAIT_OBSERVATIONS,
+    VIOLATIONS,
 )
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 READS = (EVENTS, DUPLICATE_CALLS)
-WRITES = (IDENTITY_SETS, SIGHTINGS, TRAIT_OBSERVATIONS, IDENTITIES, SET_PROFILES)
+WRITES = (
+    IDENTITY_SETS,
+    SIGHTINGS,
+    TRAIT_OBSERVATIONS,
+    IDENTITIES,
+    VIOLATIONS,
+    SET_PROFILES,
+)
 
 
 def run(night: Night) -> None:
@@ -84,9 +94,11 @@ def re_extract(night: Night) -> None:
 
 
 def resolve(night: Night) -> None:
-    """Group all identity sets into profiles: the whole of `identities` and `set_profiles`."""
-    lake, identity = night.lake, night.config.identity
-    clock, space = identity.order_by, night.config.space
+    """Group all identity sets into profiles: `identities`, `violations` and `set_profiles`."""
+    lake, clock = night.lake, night.config.identity.order_by
+    rules = resolution_rules(night.config)
+    naming = stitching.Naming(night.config.space, rules.priority, clock)
+    daily = sets.summed(lake.read(SIGHTINGS), ["identity_set", "day"], clock)
     totals = sets.summed(lake.read(SIGHTINGS), ["identity_set"], clock)
     known_sets = lake.scratch("sets", stitching.set_totals(lake.read(IDENTITY_SETS), totals)).frame
     identifiers = lake.scratch(
@@ -95,21 +107,53 @@ def resolve(night: Night) -> None:
     exceptions = exceptional(night, identifiers)
     links = lake.scratch("links", stitching.links(known_sets, exceptions)).frame
 
-    edges = stitching.edges(links)
-    components = lake.scratch(
-        "components",
-        connected_components(edges, materialised(night), edge_rows=edges.count()),
-    ).frame
-    resolved = stitching.set_components(links, components)
-    founded = lake.scratch(
-        "founded", stitching.founded(resolved, tuple(identity.identifiers), space, clock)
-    ).frame
+    components = raw_components(night, links, rules)
+    linked = stitching.linked_identifiers(identifiers, exceptions, components)
+    of_sets = stitching.set_components(links, components)
+    outcome = None
+    binding = lake.scratch("in_conflict", conflicts.in_conflict(linked, rules))
+    if binding.rows:
+        bad = of_sets.join(F.broadcast(binding.frame), "component", "left_semi")
+        of_sets = of_sets.join(F.broadcast(binding.frame), "component", "left_anti")
+        sightings = conflicts.ordered_sightings(daily, bad, clock)
+        judge = conflicts.Judge(rules, naming.space)
+        outcome = lake.scratch("resolved", conflicts.resolved(sightings, judge)).frame
 
+    named = stitching.founded(of_sets, naming)
+    if rules.strategy is Strategy.LATEST_WINS:
+        named = stitching.founded_by_person(linked, named, rules, naming)
+    founded = lake.scratch("founded", named).frame
     once = night.transaction("stitch")
-    lake.replace(
-        IDENTITIES, stitching.identities(identifiers, exceptions, components, founded), once
-    )
-    lake.replace(SET_PROFILES, stitching.set_profiles(resolved, founded), once)
+    lake.replace(IDENTITIES, stitching.identities(linked, founded, outcome), once)
+    found = violations(lake, known_sets, exceptions, daily, outcome)
+    lake.replace(VIOLATIONS, found, once)
+    lake.replace(SET_PROFILES, stitching.set_profiles(of_sets, founded, outcome), once)
+
+
+def raw_components(night: Night, links: DataFrame, rules: Rules) -> DataFrame:
+    """Connected components over what the guards left and the overrides join."""
+    edges = stitching.edges(links)
+    if rules.always_together:
+        edges = edges.unionByName(stitching.override_edges(night.lake.spark, rules.always_together))
+    found = connected_components(edges, materialised(night), edge_rows=edges.count())
+    return night.lake.scratch("components", found).frame
+
+
+def violations(
+    lake: Lake,
+    known_sets: DataFrame,
+    exceptions: DataFrame | None,
+    daily: DataFrame,
+    outcome: DataFrame | None,
+) -> DataFrame:
+    """What did not link and why: the guards' part and the rules' part."""
+    found = lake.empty(VIOLATIONS)
+    if outcome is not None:
+        bound = outcome.where("kind = 'violation'").select(*VIOLATIONS.names)
+        found = found.unionByName(bound)
+    if exceptions is not None:
+        found = found.unionByName(stitching.guard_violations(known_sets, exceptions, daily))
+    return found
 
 
 def exceptional(night: Night, identifiers: DataFrame) -> DataFrame | None:

@@ -239,6 +239,22 @@ IDENTITIES = Table(
     ),
 )
 
+VIOLATIONS = Table(
+    name="violations",
+    about="Every rule that bound, for every set and day it bound on: what did not link, and why.",
+    grain=("identity_set", "day", "type", "value", "reason"),
+    writer="stitch",
+    columns=(
+        _SET,
+        Column("day", "date", "UTC day of the sighting, by the clock of identity.order_by."),
+        _TYPE,
+        _VALUE,
+        Column("reason", "string", "In Segment's vocabulary; lake/identity/resolve/model.py."),
+        Column("rule", "string", "The setting that bound, such as `user_id: 1 ever`."),
+        Column("apart", "array<string>", "The two profiles it keeps apart; empty if just one."),
+    ),
+)
+
 SET_PROFILES = Table(
     name="set_profiles",
     about="How every event reaches its profile: join `events` on identity_set.",
@@ -381,6 +397,7 @@ TABLES: tuple[Table, ...] = (
     SIGHTINGS,
     TRAIT_OBSERVATIONS,
     IDENTITIES,
+    VIOLATIONS,
     SET_PROFILES,
     PROFILES,
     PROFILE_IDENTIFIERS,

@@ -26,7 +26,7 @@ root: ./lake
 sources:
 {sources}
 identity:
-  strategy: {strategy}
+  strategy: segment
   unknown_types: ignore
   identifiers:
     user_id: {{limit: 1}}
@@ -80,7 +80,7 @@ def prepared(folder: Path, world: World) -> Path:
     sources = "\n".join(
         f"  {name}: {{path: ./landing/{path}}}" for name, path in sorted(world.sources.items())
     )
-    config.write_text(CONFIG.format(sources=sources, strategy="components"))
+    config.write_text(CONFIG.format(sources=sources))
     for path in world.sources.values():
         (folder / "landing" / path).mkdir(parents=True, exist_ok=True)
     return config

@@ -27,7 +27,9 @@ BUILTIN_VALUES = frozenset(
     | {"n/a", "na", "nan", "test", "true", "false", "[object object]"}
 )
 
-BLOCKED = "blocked"
+BLOCKED, SHARED = "blocked", "shared"
+#: What ``violations`` says of a guarded identifier: Segment's text, and ours for what it has not.
+REASONS = {BLOCKED: "ID value blocked", SHARED: "ID value shared by too many"}
 
 
 @dataclass(frozen=True)

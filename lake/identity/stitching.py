@@ -10,15 +10,19 @@ key of its own, because keys come from clients, who can craft a pair that collid
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pyspark.sql import functions as F
 
-from lake.identity.ids import identifier_key_column, profile_id_column
+from lake.identity.guards import REASONS
+from lake.identity.ids import identifier_key, identifier_key_column, profile_id_column
 from lake.identity.sets import order_of
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import Column, DataFrame, SparkSession
+
+    from lake.identity.resolve import Rules
+    from lake.identity.resolve.model import Pair
 
 
 def set_totals(identity_sets: DataFrame, summed_sightings: DataFrame) -> DataFrame:
@@ -117,15 +121,20 @@ def edges(links: DataFrame) -> DataFrame:
     )
 
 
+def rank_of(kind: Column, priority: Sequence[str]) -> Column:
+    """The place of an identifier type; types that ``priority`` does not list share the last."""
+    ranks = F.create_map(*[F.lit(x) for i, name in enumerate(priority) for x in (name, i)])
+    return F.coalesce(F.try_element_at(ranks, kind), F.lit(len(priority)))
+
+
 def strongest(linking: Column, priority: Sequence[str]) -> Column:
     """The highest-priority identifier of an array: (rank, type, value).
 
     Types that ``priority`` does not list follow alphabetically; equal types by smallest value.
     """
-    ranks = F.create_map(*[F.lit(x) for i, kind in enumerate(priority) for x in (kind, i)])
 
     def ranked(i: Column) -> Column:
-        rank = F.coalesce(F.try_element_at(ranks, i["type"]), F.lit(len(priority)))
+        rank = rank_of(i["type"], priority)
         return F.struct(rank.alias("rank"), i["type"].alias("type"), i["value"].alias("value"))
 
     return F.array_min(F.transform(linking, ranked))
@@ -139,37 +148,42 @@ def set_components(links: DataFrame, components: DataFrame) -> DataFrame:
     )
 
 
-def founded(
-    set_components: DataFrame, priority: Sequence[str], space: str, clock: str
-) -> DataFrame:
+def override_edges(spark: SparkSession, pairs: Sequence[Pair]) -> DataFrame:
+    """The ``always_together`` pairs as edges of the graph, so that both ends are resolved together.
+
+    An identifier that no call ever carried may stand between two that were: the pairs are closed
+    over it by being edges.
+    """
+    keys = [(identifier_key(*one), identifier_key(*other)) for one, other in pairs]
+    return spark.createDataFrame(keys, "a bigint, b bigint")
+
+
+class Naming(NamedTuple):
+    """What gives a profile its id: the space, the types by priority, the clock that orders."""
+
+    space: str
+    priority: tuple[str, ...]
+    clock: str
+
+
+def founded(set_components: DataFrame, naming: Naming) -> DataFrame:
     """The profile of each raw component: (component, profile_id).
 
     The founder is the strongest identifier of the component's first set: a rebuild from nothing
     gives the same id, and it changes only to an older founder's.
     """
-    first = F.min_by(strongest(F.col("linking"), priority), order_of("first.", clock))
+    strong = strongest(F.col("linking"), naming.priority)
+    first = F.min_by(strong, order_of("first.", naming.clock)).alias("founder")
+    own = profile_id_column(naming.space, F.col("founder.type"), F.col("founder.value"))
     return (
-        set_components.groupBy("component")
-        .agg(first.alias("founder"))
-        .select(
-            "component",
-            profile_id_column(space, F.col("founder.type"), F.col("founder.value")).alias(
-                "profile_id"
-            ),
-        )
+        set_components.groupBy("component").agg(first).select("component", own.alias("profile_id"))
     )
 
 
-def identities(
-    identifiers: DataFrame,
-    exceptions: DataFrame | None,
-    components: DataFrame,
-    founded: DataFrame,
+def linked_identifiers(
+    identifiers: DataFrame, exceptions: DataFrame | None, components: DataFrame
 ) -> DataFrame:
-    """Every identifier with its component and profile: the columns of ``identities``.
-
-    A guarded identifier is listed with neither.
-    """
+    """The identifiers with their raw ``component``; null where a guard keeps one from linking."""
     keyed = identifiers.withColumn("graph_key", F.col("identifier_key"))
     if exceptions is not None:
         own = exceptions.select("type", "value", F.col("graph_key").alias("own"))
@@ -178,10 +192,52 @@ def identities(
             .withColumn("graph_key", F.coalesce("own", "identifier_key"))
             .drop("own")
         )
-    linked = keyed.join(
-        components, (F.col("graph_key") == F.col("node")) & F.col("guard").isNull(), "left"
+    unguarded = (F.col("graph_key") == F.col("node")) & F.col("guard").isNull()
+    return keyed.join(components, unguarded, "left").select(*identifiers.columns, "component")
+
+
+def founded_by_person(
+    linked: DataFrame, founded: DataFrame, rules: Rules, naming: Naming
+) -> DataFrame:
+    """The same under latest_wins: the first-seen identifier of a unique type founds, if any.
+
+    So whoever logs in on a device that was there first does not inherit the id of the person who
+    used it before; see `lake.identity.resolve.latest_wins`.
+    """
+    unique = [kind for kind, limit in rules.limits.items() if limit.count == 1]
+    order = order_of("first.", naming.clock)
+    rank = rank_of(F.col("type"), naming.priority)
+    persons = (
+        linked.where(F.col("component").isNotNull() & F.col("type").isin(unique))
+        .groupBy("component")
+        .agg(F.min_by(F.struct("type", "value"), F.struct(order, rank, "type", "value")).alias("i"))
+        .select(
+            "component",
+            profile_id_column(naming.space, F.col("i.type"), F.col("i.value")).alias("own"),
+        )
     )
-    return linked.join(founded, "component", "left").select(
+    return founded.join(persons, "component", "left").select(
+        "component", F.coalesce("own", "profile_id").alias("profile_id")
+    )
+
+
+def identities(linked: DataFrame, founded: DataFrame, resolved: DataFrame | None) -> DataFrame:
+    """Every identifier with its component and profile: the columns of ``identities``.
+
+    ``founded`` names the profiles of clean components, ``resolved`` (None: there are none) those
+    of the identifiers of conflicting ones. A guarded identifier is listed with neither.
+    """
+    named = linked.join(founded, "component", "left")
+    if resolved is not None:
+        own = resolved.where("kind = 'identifier'").select(
+            "type", "value", F.col("profile_id").alias("own")
+        )
+        named = (
+            named.join(own, ["type", "value"], "left")
+            .withColumn("profile_id", F.coalesce("own", "profile_id"))
+            .drop("own")
+        )
+    return named.select(
         "type",
         "value",
         "identifier_key",
@@ -194,6 +250,27 @@ def identities(
     )
 
 
-def set_profiles(set_components: DataFrame, founded: DataFrame) -> DataFrame:
+def set_profiles(
+    set_components: DataFrame, founded: DataFrame, resolved: DataFrame | None
+) -> DataFrame:
     """Which profile each set belongs to: (identity_set, profile_id)."""
-    return set_components.join(founded, "component").select("identity_set", "profile_id")
+    clean = set_components.join(founded, "component").select("identity_set", "profile_id")
+    if resolved is None:
+        return clean
+    return clean.unionByName(resolved.where("kind = 'set'").select("identity_set", "profile_id"))
+
+
+def guard_violations(sets: DataFrame, exceptions: DataFrame, daily: DataFrame) -> DataFrame:
+    """A row for each day a set carried a guarded identifier: the columns of ``violations``."""
+    guarded = exceptions.where("guard is not null").select("type", "value", "guard")
+    carried = members(sets).join(F.broadcast(guarded), ["type", "value"])
+    reasons = F.create_map(*[F.lit(x) for pair in REASONS.items() for x in pair])
+    return carried.join(daily.select("identity_set", "day"), "identity_set").select(
+        "identity_set",
+        "day",
+        "type",
+        "value",
+        reasons[F.col("guard")].alias("reason"),
+        F.col("guard").alias("rule"),
+        F.array().cast("array<string>").alias("apart"),
+    )

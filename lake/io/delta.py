@@ -192,11 +192,15 @@ class Lake:
     def read(self, table: Table, version: int | None = None) -> DataFrame:
         """The table at a version; an empty frame of its columns where it does not exist yet."""
         if self.tables.open(table) is None:
-            return self.spark.createDataFrame([], table.ddl)
+            return self.empty(table)
         reader = self.spark.read.format("delta")
         if version is not None:
             reader = reader.option("versionAsOf", str(version))
         return reader.load(self.tables.path(table)).select(*table.names)
+
+    def empty(self, table: Table) -> DataFrame:
+        """No rows of the table's columns."""
+        return self.spark.createDataFrame([], table.ddl)
 
     def append(self, table: Table, frame: DataFrame, transaction: Transaction) -> None:
         """Add the frame's rows in one commit, once."""
@@ -284,7 +288,8 @@ def kinds(failure: Exception) -> str:
     """The kinds of a failure and of its causes, without their texts, which may quote a row."""
     if not isinstance(failure, Py4JJavaError):
         return type(failure).__name__
-    names, cause = [], failure.java_exception
+    names: list[str] = []
+    cause = failure.java_exception
     while cause is not None and len(names) < 6:
         names.append(cause.getClass().getSimpleName())
         cause = cause.getCause()

@@ -6,6 +6,7 @@ from lake.config import Config
 from lake.identity import normalise
 from lake.identity.guards import Blocked
 from lake.identity.identifiers import Extraction, IdentifierRule
+from lake.identity.resolve import Identifier, Limit, OnLimit, Rules, Strategy, Window
 
 
 def extraction(config: Config) -> Extraction:
@@ -40,3 +41,38 @@ def normalised(config: Config, kind: str, value: str) -> str | None:
         if rule.type == kind:
             return normalise.normaliser(rule.normalise, dict(rule.options))(value)
     return normalise.exact(value)
+
+
+def resolution_rules(config: Config) -> Rules:
+    """The rules by which conflicting components are resolved.
+
+    Override pairs are normalised as the lake's identifiers are; a pair with a value that can
+    identify nobody, or that is blocked, says nothing.
+    """
+    identity = config.identity
+    return Rules(
+        strategy=Strategy(identity.strategy),
+        priority=tuple(identity.identifiers),
+        limits={t: Limit(i.limit, Window(i.window)) for t, i in identity.identifiers.items()},
+        on_limit=OnLimit(identity.on_limit),
+        max_merges=identity.caps.merges,
+        max_mappings=identity.caps.mappings,
+        always_together=_pairs(config, "always_together"),
+        never_together=_pairs(config, "never_together"),
+    )
+
+
+def _pairs(config: Config, rule: str) -> tuple[tuple[Identifier, Identifier], ...]:
+    stops = blocked(config)
+    pairs = []
+    for o in config.overrides:
+        if o.rule != rule:
+            continue
+        ends = [
+            (kind, normal)
+            for kind, value in ((o.type_a, o.value_a), (o.type_b, o.value_b))
+            if (normal := normalised(config, kind, value)) and not stops.blocks(kind, normal)
+        ]
+        if len(ends) == 2:
+            pairs.append((ends[0], ends[1]))
+    return tuple(pairs)

@@ -1,0 +1,195 @@
+"""The few raw components that break a rule, resolved one at a time by the pure rules.
+
+    components ─► limits that bind? ─ no ─► one profile, no further work
+                          └─ yes ─► sightings in order ─► resolve() ─► profiles, violations
+
+Two sets in different raw components never influence each other, so components are also what the
+work is divided by. A component goes through `lake.identity.resolve` whole, as a stream of its
+sightings in order; a task holds one component at a time.
+
+Every sighting is sent, not only a set's first: with windows and at the mapping cap a later day can
+matter, and each day a rule binds has its own row in `violations`. (Without windows and caps only
+first sightings could change who is who: what a call lost once, it loses again, since profiles
+only grow.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from pyspark.sql import functions as F
+
+from lake.identity.ids import profile_id
+from lake.identity.resolve import Resolution, Rules, Sighting, Strategy, resolve
+from lake.identity.sets import order_of
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+SET, IDENTIFIER, VIOLATION = "set", "identifier", "violation"
+
+RESOLVED = (
+    "kind string, component bigint, identity_set binary, day date, type string, value string, "
+    "profile_id string, reason string, rule string, apart array<string>"
+)
+_ARROW = pa.schema(
+    [
+        ("kind", pa.string()),
+        ("component", pa.int64()),
+        ("identity_set", pa.binary()),
+        ("day", pa.date32()),
+        ("type", pa.string()),
+        ("value", pa.string()),
+        ("profile_id", pa.string()),
+        ("reason", pa.string()),
+        ("rule", pa.string()),
+        ("apart", pa.list_(pa.string())),
+    ]
+)
+_ROWS = 20_000
+
+
+def in_conflict(linked: DataFrame, rules: Rules) -> DataFrame:
+    """Raw components in which a limit, a cap or an override may bind: (component).
+
+    ``linked``: a row an identifier, (component, type, value). One aggregate; the same conditions
+    as `resolve.is_clean`, but the merge cap is judged by the number of identifiers alone and a
+    ``never_together`` pair by either of its ends, which names a few too many. Those are resolved
+    like the others and come out as one profile.
+    """
+    counted = (
+        linked.repartition("component")
+        .groupBy("component", "type")
+        .agg(F.count(F.lit(1)).alias("n"))
+    )
+    over = F.max(F.col("n") > _limit(rules))
+    total = F.sum("n")
+    most = [rules.max_mappings]
+    if rules.strategy is Strategy.SEGMENT:
+        most.append(rules.max_merges + 1)
+    binding = over | (total > min(most))
+    if rules.strategy is Strategy.COMPONENTS:
+        binding = F.lit(False)  # noqa: FBT003
+    found = counted.groupBy("component").agg(binding.alias("binds")).where("binds")
+    ends = sorted({end for pair in rules.never_together for end in pair})
+    found = found.select("component")
+    if not ends:
+        return found
+    named = linked.where(
+        F.struct("type", "value").isin([F.struct(F.lit(t), F.lit(v)) for t, v in ends])
+    )
+    return found.unionByName(named.select("component")).distinct()
+
+
+def _limit(rules: Rules) -> Column:
+    """The limit of a row's type, whatever its window; for latest_wins only unique types."""
+    unlimited = 2**31 - 1
+
+    def counts(limit: int | None) -> int:
+        if limit is None or (rules.strategy is Strategy.LATEST_WINS and limit != 1):
+            return unlimited
+        return limit
+
+    result = F.lit(counts(rules.default_limit.count))
+    for kind, limit in rules.limits.items():
+        result = F.when(F.col("type") == kind, counts(limit.count)).otherwise(result)
+    return result
+
+
+def ordered_sightings(daily: DataFrame, set_components: DataFrame, clock: str) -> DataFrame:
+    """What the rules need of conflicting components, a row a sighting, in order within each.
+
+    ``daily``: (identity_set, day, first) summed over batches; ``set_components``: the conflicting
+    sets with their component and linking identifiers. A partition holds whole components.
+    """
+    order = order_of("first.", clock)
+    return (
+        daily.join(set_components.drop("first"), "identity_set")
+        .select(
+            "component",
+            "identity_set",
+            "day",
+            F.unix_micros(order["a"]).alias("at"),
+            F.unix_micros(order["b"]).alias("tie"),
+            F.col("first.message_id").alias("message_id"),
+            F.col("linking.type").alias("types"),
+            F.col("linking.value").alias("values"),
+        )
+        .repartition("component")
+        .sortWithinPartitions("component", "at", "tie", "message_id")
+    )
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The rules and the space whose ids are given; goes to the workers."""
+
+    rules: Rules
+    space: str
+
+
+def resolved(sightings: DataFrame, judge: Judge) -> DataFrame:
+    """The outcome of each conflicting component, in rows of three kinds (RESOLVED).
+
+    ``set``: the set's profile. ``identifier``: the identifier's profile. ``violation``: a rule
+    that bound, with the two profiles it kept apart. An Arrow kernel over the sorted stream.
+    """
+    return sightings.mapInArrow(partial(_stream, judge), RESOLVED)
+
+
+def _stream(judge: Judge, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    rows: list[tuple[Any, ...]] = []
+    for component, sightings in _components(batches):
+        rows.extend(outcome_rows(resolve(sightings, judge.rules), component, judge.space))
+        if len(rows) >= _ROWS:
+            yield _batch(rows)
+            rows = []
+    if rows:
+        yield _batch(rows)
+
+
+def _components(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, list[Sighting]]]:
+    """Each component with its sightings; rows of one component follow each other."""
+    now: int | None = None
+    held: list[Sighting] = []
+    for batch in batches:
+        columns = [batch[name].to_pylist() for name in batch.schema.names]
+        for component, key, day, at, tie, message, types, values in zip(*columns, strict=True):
+            if component != now and held:
+                assert now is not None
+                yield now, held
+                held = []
+            now = component
+            identifiers = tuple(zip(types, values, strict=True))
+            held.append(Sighting(key, at, (at, tie, message, day), identifiers))
+    if held:
+        assert now is not None
+        yield now, held
+
+
+def outcome_rows(resolution: Resolution, component: int, space: str) -> Iterator[tuple[Any, ...]]:
+    """A resolution as rows of RESOLVED."""
+    ids = [profile_id(space, *profile.founder) for profile in resolution.profiles]
+    for outcome in resolution.sets:
+        if outcome.profile is not None:
+            own = ids[outcome.profile]
+            yield (SET, component, outcome.identity_set, None, None, None, own, None, None, None)
+    for own, profile in zip(ids, resolution.profiles, strict=True):
+        for kind, value in profile.identifiers:
+            yield (IDENTIFIER, component, None, None, kind, value, own, None, None, None)
+    for v in resolution.violations:
+        day = v.sighting.order[-1]
+        apart = [ids[n] for n in v.apart]
+        kind, value = v.identifier
+        reason = str(v.reason)
+        yield (VIOLATION, component, v.identity_set, day, kind, value, None, reason, v.rule, apart)
+
+
+def _batch(rows: list[tuple[Any, ...]]) -> pa.RecordBatch:
+    columns = zip(*rows, strict=True)
+    arrays = [pa.array(c, f.type) for c, f in zip(columns, _ARROW, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=_ARROW)
