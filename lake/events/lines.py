@@ -99,6 +99,7 @@ class _Splitter:
         if self._long:
             cut = piece.find(b"\n")
             skipped = piece if cut < 0 else piece[:cut]
+            self._head += skipped[: HEAD - len(self._head)]
             self._size += len(skipped)
             self._end = skipped[-1:] or self._end
             if cut < 0:
@@ -154,7 +155,8 @@ class _Splitter:
                 yield LongLine(number, line[:HEAD], len(line))
 
     def _long_line(self) -> LongLine:
-        line = LongLine(self._number, self._head, self._size - (self._end == b"\r"))
+        length = self._size - (self._end == b"\r")
+        line = LongLine(self._number, self._head[:length], length)
         self._number += 1
         self._long, self._head, self._size = False, b"", 0
         return line
@@ -232,9 +234,9 @@ def _salvaged(member: zlib._Decompress, packed: bytes) -> bytes:
             good = middle
         except zlib.error:
             bad = middle
-    text = bytearray(member.decompress(packed[:good]))
+    text = bytearray(member.decompress(packed[:good]) if good else b"")
     tail = packed[good:bad]
-    try:  # the symbols that end inside the last byte
+    try:  # the symbols that end inside the last byte, or that were waiting for room
         while more := member.decompress(tail, 1):
             text += more
             tail = member.unconsumed_tail

@@ -199,14 +199,7 @@ class Extractor:
         email = [("email", "email")] if "email" in rules else []
         self._traits = _Told(keyed + email)
         self._properties = _Told(keyed + (email if extraction.properties_email else []))
-        self._context = Shape(
-            {
-                "traits": ("traits", self._traits.shape),
-                "external_ids": ("externalIds", [_EXTERNAL_ID]),
-                "device": ("device", _DEVICE),
-                "integrations": ("integrations", _INTEGRATIONS),
-            }
-        )
+        self._context = _context(self._traits.shape)
         self._sets: dict[tuple[Identifier, ...], IdentitySet] = {}
 
     def __call__(
@@ -321,6 +314,17 @@ _DEVICE = Shape(
 _EXTERNAL_ID = Shape({k: (k, Shape.TEXT) for k in ("id", "type", "collection", "encoding")})
 _GOOGLE = Shape({"client_id": ("clientId", Shape.TEXT)})
 _INTEGRATIONS = Shape({"google": ("Google Analytics", _GOOGLE)})
+
+
+def _context(traits: Shape) -> Shape:
+    return Shape(
+        {
+            "traits": ("traits", traits),
+            "external_ids": ("externalIds", [_EXTERNAL_ID]),
+            "device": ("device", _DEVICE),
+            "integrations": ("integrations", _INTEGRATIONS),
+        }
+    )
 
 
 def _keyed(rules: tuple[IdentifierRule, ...]) -> list[Identifier]:
