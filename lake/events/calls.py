@@ -115,8 +115,8 @@ def call(line: bytes) -> Call | Rejection:
         pass
     try:
         tolerant = _tolerant_call(line)
-    except _REFUSED as error:
-        return _too_deep(line) or _rejection(line, error)
+    except _REFUSED:
+        return _too_deep(line) or _rejection(line)
     return tolerant if isinstance(tolerant, Rejection) else _checked(line, tolerant)
 
 
@@ -195,7 +195,7 @@ def _time(sent: Raw) -> Sent:
     return float(text) if text[:1] in b"-0123456789" else ""
 
 
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+_STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 
 
 def _too_deep(line: bytes) -> Rejection | None:
@@ -214,30 +214,40 @@ def _too_deep(line: bytes) -> Rejection | None:
 _ESCAPES = re.compile(rb"\\(?:(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL)
 
 
-def _rejection(line: bytes, error: Exception) -> Rejection:
-    """Why a line is no call; the decoder's message tells a place and never a value."""
+def _rejection(line: bytes) -> Rejection:
+    """Why a line is no object; the decoder's words tell a place and never a value."""
     fault = _fault(line)
-    if fault is Reason.NOT_JSON:
+    if fault.reason is Reason.NOT_JSON:
         paired = _ESCAPES.sub(lambda m: b"\\u0020" if m[1] else m[0], line)
-        fault = _fault(paired)
-        if fault is Reason.NOT_AN_OBJECT and paired.lstrip().startswith(b"{"):
+        other = _fault(paired)
+        if other.reason is Reason.NOT_AN_OBJECT and paired.lstrip().startswith(b"{"):
             return Rejection(Reason.INVALID_UTF8, "half of an escaped surrogate pair")
-    if fault is Reason.NOT_AN_OBJECT:
-        return Rejection(fault, "a JSON value that is no object")
-    return Rejection(fault, str(error).removeprefix("JSON is malformed: "))
+        return fault if other.reason is Reason.NOT_JSON else other
+    return fault
 
 
-def _fault(line: bytes) -> Reason:
-    """not_json or two_values; not_an_object for one sound value, which the caller knows no call
-    could be made of."""
-    try:
-        _value(line)
-    except _REFUSED as error:
-        behind = re.search(r"trailing characters \(byte (\d+)\)", str(error))
-        if behind and _fault(line[int(behind[1]) - 1 :]) is not Reason.NOT_JSON:
-            return Reason.TWO_VALUES
-        return Reason.NOT_JSON
-    return Reason.NOT_AN_OBJECT
+_TRAILING = re.compile(r"trailing characters \(byte (\d+)\)")
+_LOOKED_AT = 100
+
+
+def _fault(line: bytes) -> Rejection:
+    """What is wrong with a line as JSON; not_an_object for one sound value, which the caller
+    knows no call could be made of. Behind a hundred values nothing is looked at any more."""
+    rest, first = memoryview(line), ""
+    for _ in range(_LOOKED_AT):
+        try:
+            _value(rest)
+        except _REFUSED as error:
+            first = first or str(error).removeprefix("JSON is malformed: ")
+            behind = _TRAILING.search(str(error))
+            if behind is None:
+                return Rejection(Reason.NOT_JSON, first)
+            rest = rest[int(behind[1]) - 1 :]
+        else:
+            break
+    if first:
+        return Rejection(Reason.TWO_VALUES, "more than one JSON value")
+    return Rejection(Reason.NOT_AN_OBJECT, "a JSON value that is no object")
 
 
 class Instants(NamedTuple):
