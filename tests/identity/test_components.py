@@ -1,4 +1,4 @@
-"""Components as Spark finds them: right against union-find, whatever the order and the guards."""
+"""Components as Spark finds them: right against union-find, and in few jobs."""
 
 from __future__ import annotations
 
