@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
 from lake.errors import ConservationError
-from lake.identity import sets
+from lake.identity import changes, sets
 from lake.io import publications
+from lake.io.delta import Lake
 from lake.profiles.snapshot import profile_identifiers, profiles
 from lake.profiles.traits import winning_traits
 from lake.quality.expectations import load_suites
@@ -17,7 +20,10 @@ from lake.run.night import BLOCKED, Night
 from lake.tables import (
     EXPECTATION_RESULTS,
     IDENTITIES,
+    IDENTITY_CHANGES,
+    IDENTITY_SETS,
     PROFILE_IDENTIFIERS,
+    PROFILE_REDIRECTS,
     PROFILE_TRAITS,
     PROFILES,
     PUBLICATIONS,
@@ -27,13 +33,19 @@ from lake.tables import (
     TRAIT_OBSERVATIONS,
 )
 
-READS = (IDENTITIES, SET_PROFILES, SIGHTINGS, TRAIT_OBSERVATIONS)
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from lake.schema import Table
+
+READS = (IDENTITIES, IDENTITY_SETS, SET_PROFILES, SIGHTINGS, TRAIT_OBSERVATIONS)
 WRITES = (PROFILES, PROFILE_IDENTIFIERS, PROFILE_TRAITS, EXPECTATION_RESULTS, PUBLICATIONS)
 
 
 def run(night: Night) -> None:
     """Write the candidates, judge them, and expose them unless a blocking expectation failed."""
     write_candidates(night)
+    write_changes(night)
     check_conservation(night)
     with night.progress.stage("quality"):
         found = judged(night)
@@ -63,6 +75,35 @@ def write_candidates(night: Night) -> None:
         profiles(totals, by_set, lake.read(PROFILE_IDENTIFIERS), lake.read(PROFILE_TRAITS), order),
         once,
     )
+
+
+def write_changes(night: Night) -> None:
+    """What became of every profile since the last publication, and where old ids lead."""
+    lake, number = night.lake, night.plan.publication
+    once = night.transaction("publish")
+    earlier = publications.versions(night.tables, number - 1)
+    before = _before(lake, PROFILE_IDENTIFIERS, earlier)
+    now = lake.read(PROFILE_IDENTIFIERS)
+    new_sets = lake.read(IDENTITY_SETS).where(F.col("batch") == (night.plan.batch or 0))
+    moves = lake.scratch("moves", changes.moves(before, now)).frame
+    causes = changes.causes(new_sets, lake.read(SET_PROFILES))
+    found = changes.identity_changes(moves, causes)
+    cause = F.when(F.col("cause_set").isNull(), "rules").otherwise("calls")
+    numbered = found.withColumn("cause", cause).withColumn(
+        "publication", F.lit(number).cast("bigint")
+    )
+    lake.append(IDENTITY_CHANGES, numbered, once)
+    own = lake.read(IDENTITY_CHANGES).where(F.col("publication") == number)
+    current = now.select("profile_id").distinct()
+    old = _before(lake, PROFILE_REDIRECTS, earlier)
+    lake.replace(PROFILE_REDIRECTS, changes.redirects(old, own, current), once)
+
+
+def _before(lake: Lake, table: Table, versions: Mapping[str, int]) -> DataFrame:
+    """A table as the last publication showed it; empty where it did not."""
+    if table.name not in versions:
+        return lake.empty(table)
+    return lake.read(table, versions[table.name])
 
 
 def check_conservation(night: Night) -> None:

@@ -12,7 +12,7 @@ from lake.identity.components import Materialise, Materialised, connected_compon
 from lake.identity.guards import guarded
 from lake.identity.reextraction import re_extracted
 from lake.identity.resolve import Rules, Strategy
-from lake.io.delta import Lake
+from lake.io.delta import Lake, Scratch
 from lake.profiles.traits import told_traits
 from lake.run.night import Night
 from lake.run.rules import blocked, resolution_rules
@@ -39,6 +39,8 @@ WRITES = (
     VIOLATIONS,
     SET_PROFILES,
 )
+
+SMALL_SETS = 1_000_000
 
 
 def run(night: Night) -> None:
@@ -105,11 +107,11 @@ def resolve(night: Night) -> None:
         "identifiers", guarded(stitching.identifiers(known_sets, clock), blocked(night.config))
     ).frame
     exceptions = exceptional(night, identifiers)
-    links = lake.scratch("links", stitching.links(known_sets, exceptions)).frame
+    links = lake.scratch("links", stitching.links(known_sets, exceptions))
 
     components = raw_components(night, links, rules)
     linked = stitching.linked_identifiers(identifiers, exceptions, components)
-    of_sets = stitching.set_components(links, components)
+    of_sets = stitching.set_components(links.frame, components)
     outcome = None
     binding = lake.scratch("in_conflict", conflicts.in_conflict(linked, rules))
     if binding.rows:
@@ -130,12 +132,14 @@ def resolve(night: Night) -> None:
     lake.replace(SET_PROFILES, stitching.set_profiles(of_sets, founded, outcome), once)
 
 
-def raw_components(night: Night, links: DataFrame, rules: Rules) -> DataFrame:
+def raw_components(night: Night, links: Scratch, rules: Rules) -> DataFrame:
     """Connected components over what the guards left and the overrides join."""
-    edges = stitching.edges(links)
+    edges = stitching.edges(links.frame)
     if rules.always_together:
         edges = edges.unionByName(stitching.override_edges(night.lake.spark, rules.always_together))
-    found = connected_components(edges, materialised(night), edge_rows=edges.count())
+    # A graph that one task solves anyway need not be stored first.
+    small = links.rows * 3 if links.rows < SMALL_SETS else None
+    found = connected_components(edges, materialised(night), edge_rows=small)
     return night.lake.scratch("components", found).frame
 
 

@@ -327,6 +327,41 @@ PROFILE_TRAITS = Table(
     ),
 )
 
+PROFILE_REDIRECTS = Table(
+    name="profile_redirects",
+    about="Every profile_id ever published and no longer current, and where it went; no chains.",
+    grain=("old_profile_id",),
+    writer="publish",
+    audience="published",
+    rebuildable=False,
+    sorted_by=("old_profile_id",),
+    columns=(
+        Column("old_profile_id", "string", "The id that is no longer current."),
+        Column(
+            "profile_id", "string", "The current profile that took it in; null if there is none."
+        ),
+        Column("outcome", "string", "merged, split (its parts are on several) or retired."),
+    ),
+)
+
+IDENTITY_CHANGES = Table(
+    name="identity_changes",
+    about="What became of profiles at each publication.",
+    grain=("publication", "profile_id", "change"),
+    writer="publish",
+    audience="published",
+    rebuildable=False,
+    columns=(
+        Column("publication", "bigint", "The publication that shows the change first."),
+        _PROFILE,
+        Column("change", "string", "born, grown, merged, split, moved or retired."),
+        Column("others", "array<string>", "The profiles it went to or took from, sorted."),
+        Column("identifiers", "bigint", "How many identifiers the change is about."),
+        Column("cause", "string", "calls, or rules where no new identity set is behind it."),
+        Column("cause_set", "binary", "An identity set, new in this publication, behind it."),
+    ),
+)
+
 PUBLICATIONS = Table(
     name="publications",
     about="What each publication shows: one row a published table, all in one commit.",
@@ -402,6 +437,8 @@ TABLES: tuple[Table, ...] = (
     PROFILES,
     PROFILE_IDENTIFIERS,
     PROFILE_TRAITS,
+    PROFILE_REDIRECTS,
+    IDENTITY_CHANGES,
     PUBLICATIONS,
     EXPECTATION_RESULTS,
     RUNS,

@@ -1,4 +1,4 @@
-"""Fixtures for all tests: one Spark session, one S3 server, one cluster, each made when first used."""
+"""Fixtures for all tests: a Spark session, an S3 server, a cluster, each made when first used."""
 
 from __future__ import annotations
 
@@ -26,11 +26,9 @@ def spark() -> Iterator[SparkSession]:
             "spark.master": "local[2]",
             "spark.driver.memory": "3g",
             # C1 only: the tests are over before C2 pays.
-            "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC "
-            "-Duser.timezone=UTC",
+            "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
             "spark.sql.shuffle.partitions": "2",
             "spark.default.parallelism": "2",
-            "spark.log.level": "OFF",
         },
     )
     yield session

@@ -13,6 +13,7 @@ Tables are addressed by path under the lake's root. Tables whose name starts wit
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ import deltalake
 import pyarrow as pa
 from deltalake.exceptions import TableNotFoundError
 from py4j.protocol import Py4JJavaError
+from pyspark.errors import PythonException
 
 from lake.errors import CommitError
 from lake.io.objects import objects_for
@@ -286,6 +288,9 @@ class Lake:
 
 def kinds(failure: Exception) -> str:
     """The kinds of a failure and of its causes, without their texts, which may quote a row."""
+    if isinstance(failure, PythonException):
+        raised = re.findall(r"^([A-Za-z_][\w.]*)(?::|$)", str(failure), re.MULTILINE)
+        return f"{raised[-1]} in a Python worker" if raised else "a Python worker failed"
     if not isinstance(failure, Py4JJavaError):
         return type(failure).__name__
     names: list[str] = []

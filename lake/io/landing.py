@@ -76,10 +76,14 @@ def staged_lines(objects: DataFrame, reading: Reading) -> DataFrame:
     of a version that is seen to change only at its end.
     """
     manifest = objects.select("source", "object", "etag", "size", "last_modified")
-    return manifest.mapInArrow(partial(_staged, reading), STAGED_LINES.ddl)
+    return manifest.mapInArrow(partial(record_batches, reading), STAGED_LINES.ddl)
 
 
-def _staged(reading: Reading, manifest: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def record_batches(
+    reading: Reading, manifest: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    """What a worker gives for its part of the manifest: batches of at most 4,096 rows of one
+    kind, an object's own row behind its lines."""
     with _without_collector():
         for entries in manifest:
             for entry in entries.to_pylist():

@@ -71,6 +71,12 @@ def publication(tables: Tables, number: int) -> dict[str, Any] | None:
     }
 
 
+def versions(tables: Tables, number: int) -> dict[str, int]:
+    """The version of each table that a publication shows; empty if there is none."""
+    shown = publication(tables, number) if number else None
+    return {name: t["version"] for name, t in shown["tables"].items()} if shown else {}
+
+
 def point(tables: Tables, control: Control) -> None:
     """Make ``current.json`` say what the table says; nothing where it already does."""
     newest = latest(tables)

@@ -51,8 +51,10 @@ LOCAL = {
     "spark.driver.memory": "4g",
     # Delta's own plan strings are long and hold literals; keep them out of the driver's memory.
     "spark.sql.debug.maxToStringFields": "5",
-    "spark.driver.extraJavaOptions": "-XX:+UseParallelGC -Duser.timezone=UTC "
+    # Prepended to extraJavaOptions, which the configuration may replace.
+    "spark.driver.defaultJavaOptions": "-Duser.timezone=UTC "
     f"-Dlog4j2.configurationFile=file:{Path(__file__).with_name('log4j2.properties')}",
+    "spark.driver.extraJavaOptions": "-XX:+UseParallelGC",
 }
 
 

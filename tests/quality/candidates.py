@@ -52,6 +52,15 @@ GOOD: dict[str, dict[str, Any]] = {
         "rule": "latest",
     },
     "set_profiles": {"identity_set": KEY, "profile_id": PROFILE},
+    "profile_redirects": {"old_profile_id": PROFILE, "profile_id": "f" * 32, "outcome": "merged"},
+    "identity_changes": {
+        "publication": 1,
+        "profile_id": PROFILE,
+        "change": "born",
+        "others": [],
+        "identifiers": 2,
+        "cause": "calls",
+    },
 }
 
 

@@ -80,6 +80,14 @@ BREAKING: dict[tuple[str, str], list[dict[str, Any]]] = {
     ): [{"value": f"{n}@example.com"} for n in range(1001)],
     ("profile_traits", "profile_id, trait are unique together"): [{}, {}],
     ("set_profiles", "identity_set is unique"): [{}, {}],
+    ("profile_redirects", "old_profile_id is unique"): [{}, {}],
+    ("profile_redirects", r"old_profile_id matches \A[0-9a-f]{32}\z"): [
+        {"old_profile_id": NOT_HEX}
+    ],
+    ("profile_redirects", "outcome is one of 3 values"): [{"outcome": "lost"}],
+    ("identity_changes", "publication, profile_id, change are unique together"): [{}, {}],
+    ("identity_changes", "change is one of 6 values"): [{"change": "lost"}],
+    ("identity_changes", "cause is one of 2 values"): [{"cause": "chance"}],
     ("set_profiles", "identity_set has length 16"): [{"identity_set": KEY + b"\0"}],
 }
 for _name in ("profiles", "profile_identifiers", "profile_traits", "set_profiles"):

@@ -1,0 +1,144 @@
+"""What became of each profile between two publications.
+
+A pure function of who had which identifier before and now: no profile keeps a history of its own.
+An id that is no longer current leads on: to the one profile that has all its identifiers now
+(*merged*), to several (*split*), or to none (*retired*). An id that is current again, after an
+un-merge, leads nowhere any more. No id is ever given to somebody else: it is a hash of its
+founder, see `lake.identity.ids`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+_KEY = ["type", "value"]
+
+
+def moves(before: DataFrame, now: DataFrame) -> DataFrame:
+    """How many identifiers went from which profile to which: (was, becomes, identifiers).
+
+    ``before`` and ``now`` are two versions of ``profile_identifiers``. ``was`` is null for new
+    identifiers, ``becomes`` for those that are on no profile any more.
+    """
+    was = before.select(*_KEY, F.col("profile_id").alias("was"))
+    becomes = now.select(*_KEY, F.col("profile_id").alias("becomes"))
+    return (
+        was.join(becomes, _KEY, "full")
+        .groupBy("was", "becomes")
+        .agg(F.count(F.lit(1)).alias("identifiers"))
+    )
+
+
+def identity_changes(moves: DataFrame, causes: DataFrame) -> DataFrame:
+    """One row a change: (profile_id, change, others, identifiers, cause_set).
+
+    *born*: it was not there before; ``identifiers`` counts its new ones. *grown*: it was, and has
+    new identifiers. *merged*: it is gone, and all that is left of it is on one other. *split*:
+    what it had is on several now, or partly on others. *moved*: it took over identifiers from
+    profiles that did not merge into it. *retired*: it is gone and nothing of it is left.
+    ``others`` are the profiles it went to or took from, sorted. ``causes`` is (profile_id,
+    cause_set): a new identity set of each profile; null where no new set but a rule changed it.
+    """
+    other = F.when(F.col("was") != F.col("becomes"), F.col("becomes"))
+    went = (
+        moves.where("was is not null")
+        .groupBy(F.col("was").alias("p"))
+        .agg(
+            F.array_sort(F.collect_set(other)).alias("to"),
+            F.sum(F.when(other.isNotNull(), F.col("identifiers"))).alias("left"),
+            F.sum(F.when(F.col("becomes").isNull(), F.col("identifiers"))).alias("lost"),
+            F.max(F.coalesce(F.col("was") == F.col("becomes"), F.lit(False))).alias("stays"),  # noqa: FBT003
+        )
+    )
+    whole = went.where((F.size("to") == 1) & ~F.col("stays")).select(F.col("p").alias("was"))
+    taken = F.when(F.col("was") != F.col("becomes"), F.col("was"))
+    came = (
+        moves.where("becomes is not null")
+        .join(whole.withColumn("whole", F.lit(True)), "was", "left")  # noqa: FBT003
+        .groupBy(F.col("becomes").alias("p"))
+        .agg(
+            F.sum(F.when(F.col("was").isNull(), F.col("identifiers"))).alias("new"),
+            F.array_sort(F.collect_set(F.when(F.col("whole").isNull(), taken))).alias("from"),
+            F.sum(F.when(taken.isNotNull() & F.col("whole").isNull(), F.col("identifiers"))).alias(
+                "took"
+            ),
+        )
+    )
+    both = went.join(came, "p", "full")
+    told = F.filter(F.array(*_changes()), lambda change: change["change"].isNotNull())
+    rows = both.select("p", F.explode(told).alias("c")).select(
+        F.col("p").alias("profile_id"), "c.change", "c.others", "c.identifiers"
+    )
+    # A merge is caused by a set of the profile that took the other in.
+    by = F.when(F.col("change") == "merged", F.get("others", F.lit(0))).otherwise(
+        F.col("profile_id")
+    )
+    owners = causes.withColumnRenamed("profile_id", "by")
+    return rows.withColumn("by", by).join(owners, "by", "left").drop("by")
+
+
+def _changes() -> list[Column]:
+    """The changes a profile can have gone through, each null where it has not."""
+    before, now = F.col("to").isNotNull(), F.col("from").isNotNull()
+    gone, others = before & ~now, F.size("to")
+    kinds = [
+        ("born", now & ~before, "none", F.coalesce("new", F.lit(0))),
+        ("grown", before & (F.col("new") > 0), "none", F.col("new")),
+        ("merged", gone & (others == 1), "to", F.col("left")),
+        ("split", (gone & (others > 1)) | (now & (others > 0)), "to", F.col("left")),
+        ("moved", now & (F.size("from") > 0), "from", F.col("took")),
+        ("retired", gone & (others == 0), "none", F.col("lost")),
+    ]
+    nobody = F.array().cast("array<string>")
+    return [
+        F.struct(
+            F.when(holds, name).alias("change"),
+            (nobody if names == "none" else F.col(names)).alias("others"),
+            count.cast("bigint").alias("identifiers"),
+        )
+        for name, holds, names, count in kinds
+    ]
+
+
+def redirects(earlier: DataFrame, changes: DataFrame, current: DataFrame) -> DataFrame:
+    """Every id ever published and no longer current: (old_profile_id, profile_id, outcome).
+
+    ``earlier`` are the redirects before, ``changes`` this publication's, ``current`` the
+    (profile_id) of now. Flat: an earlier redirect to a profile that is gone now leads where that
+    one went, never along a chain.
+    """
+    went = changes.where("change in ('merged', 'split', 'retired')").select(
+        F.col("profile_id").alias("old_profile_id"),
+        F.when(F.col("change") == "merged", F.get("others", F.lit(0))).alias("profile_id"),
+        F.col("change").alias("outcome"),
+    )
+    on = went.select(
+        F.col("old_profile_id").alias("profile_id"),
+        F.col("profile_id").alias("further"),
+        F.col("outcome").alias("then"),
+    ).join(current, "profile_id", "left_anti")
+    followed = earlier.join(on, "profile_id", "left").select(
+        "old_profile_id",
+        F.when(F.col("then").isNull(), F.col("profile_id"))
+        .otherwise(F.col("further"))
+        .alias("profile_id"),
+        F.coalesce("then", "outcome").alias("outcome"),
+    )
+    known = followed.join(went.select("old_profile_id"), "old_profile_id", "left_anti")
+    return known.unionByName(went).join(
+        current.withColumnRenamed("profile_id", "old_profile_id"), "old_profile_id", "left_anti"
+    )
+
+
+def causes(new_sets: DataFrame, set_profiles: DataFrame) -> DataFrame:
+    """The first of each profile's new identity sets: (profile_id, cause_set)."""
+    return (
+        new_sets.join(set_profiles, "identity_set")
+        .groupBy("profile_id")
+        .agg(F.min("identity_set").alias("cause_set"))
+    )

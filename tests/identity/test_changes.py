@@ -1,0 +1,67 @@
+"""What became of profiles between two publications."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame, SparkSession
+
+from lake.identity import changes
+
+
+def _identifiers(spark: SparkSession, profiles: dict[str, str]) -> DataFrame:
+    """`{"A": "x y"}`: profile A has identifiers x and y."""
+    rows = [("email", v, owner) for owner, values in profiles.items() for v in values.split()]
+    return spark.createDataFrame(rows, "type string, value string, profile_id string")
+
+
+def _changes(spark: SparkSession, before: dict[str, str], now: dict[str, str]) -> DataFrame:
+    moves = changes.moves(_identifiers(spark, before), _identifiers(spark, now))
+    causes = spark.createDataFrame([("A", b"set")], "profile_id string, cause_set binary")
+    return changes.identity_changes(moves, causes)
+
+
+def _told(frame: DataFrame) -> set[tuple[object, ...]]:
+    return {(r.profile_id, r.change, tuple(r.others), r.identifiers) for r in frame.collect()}
+
+
+def test_each_kind_of_change_is_told_once_with_what_it_is_about(spark: SparkSession) -> None:
+    before = {"A": "a", "B": "b1 b2", "C": "c1 c2", "D": "d1 d2", "E": "e", "G": "g"}
+    now = {"A": "a b1 b2 a2", "C": "c1", "X": "c2", "D": "d1", "F": "d2 f", "N": "n", "G": "g"}
+    assert _told(_changes(spark, before, now)) == {
+        ("A", "grown", (), 1),
+        ("B", "merged", ("A",), 2),
+        ("C", "split", ("X",), 1),
+        ("D", "split", ("F",), 1),
+        ("E", "retired", (), 1),
+        ("F", "born", (), 1),
+        ("N", "born", (), 1),
+        ("X", "born", (), 0),
+        ("X", "moved", ("C",), 1),
+        ("F", "moved", ("D",), 1),
+    }
+
+
+def test_a_merge_names_the_new_set_of_the_profile_that_took_it_in(spark: SparkSession) -> None:
+    found = _changes(spark, {"A": "a", "B": "b"}, {"A": "a b"}).collect()
+    assert [(r.profile_id, bytes(r.cause_set)) for r in found] == [("B", b"set")]
+
+
+def test_redirects_are_flat_and_end_when_an_id_is_back(spark: SparkSession) -> None:
+    columns = "old_profile_id string, profile_id string, outcome string"
+    none = spark.createDataFrame([], columns)
+
+    def after(
+        earlier: DataFrame, before: dict[str, str], now: dict[str, str]
+    ) -> tuple[DataFrame, set[tuple[object, ...]]]:
+        current = _identifiers(spark, now).select("profile_id").distinct()
+        frame = changes.redirects(earlier, _changes(spark, before, now), current)
+        rows = [tuple(r) for r in frame.collect()]
+        return spark.createDataFrame(rows, columns), set(rows)
+
+    one, two = {"A": "a", "B": "b", "C": "c"}, {"B": "a b", "C": "c"}
+    three, four = {"C": "a b c"}, {"A": "a", "C": "b c"}
+    redirects, told = after(none, one, two)
+    assert told == {("A", "B", "merged")}
+    redirects, told = after(redirects, two, three)
+    assert told == {("A", "C", "merged"), ("B", "C", "merged")}
+    redirects, told = after(redirects, three, four)
+    assert told == {("B", "C", "merged")}
