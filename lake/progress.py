@@ -1,6 +1,7 @@
 """What a run tells while it works: one line a fact, and nobody's data.
 
-A sink is called with facts; a terminal shows them as a live display, a file gets plain lines.
+On a terminal the stage that is under way is shown live below the lines; elsewhere there are only
+the lines.
 """
 
 from __future__ import annotations
@@ -10,43 +11,64 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.status import Status
 
 
 @dataclass
 class Progress:
-    """Stages with their wall seconds, and the commits made in them.
+    """Stages with their wall seconds, and the facts told in them.
 
-    ``seconds`` sums each stage's time, for the run record.
+    ``seconds`` sums each stage's time without that of stages inside it, for the run record.
     """
 
     out: TextIO = field(default_factory=lambda: sys.stderr)
     quiet: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
     _began: float = field(default_factory=time.monotonic)
-    _stage: str = ""
+    _stages: list[str] = field(default_factory=list)
+    _live: Status | None = None
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Everything inside belongs to this stage."""
-        outer, self._stage = self._stage, name
-        began = time.monotonic()
-        self.began(name)
+        began, inner = time.monotonic(), sum(self.seconds.values())
+        self._stages.append(name)
+        self._show()
         try:
             yield
         finally:
-            spent = time.monotonic() - began
-            self.seconds[name] = round(self.seconds.get(name, 0.0) + spent, 2)
-            self._stage = outer
-
-    def began(self, name: str) -> None:
-        """A stage began; a live display shows it."""
+            own = time.monotonic() - began - (sum(self.seconds.values()) - inner)
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + own, 2)
+            self._stages.pop()
+            self._show()
 
     def say(self, text: str, **facts: object) -> None:
-        """One fact, as a line of time, stage, text and key=value pairs."""
+        """One fact, as a line of seconds since the start, stage, text and key=value pairs."""
         if self.quiet:
             return
         told = " ".join(f"{k}={v}" for k, v in facts.items())
-        clock = f"{time.monotonic() - self._began:7.1f}s"
-        line = f"{clock}  {self._stage:<8} {text} {told}".rstrip()
-        print(line, file=self.out, flush=True)
+        stage = self._stages[-1] if self._stages else ""
+        line = f"{time.monotonic() - self._began:7.1f}s  {stage:<8} {text} {told}".rstrip()
+        if self._live is not None:
+            self._live.console.print(line, highlight=False, markup=False)
+        else:
+            print(line, file=self.out, flush=True)
+
+    def _show(self) -> None:
+        """Show the innermost stage, live, if this is a terminal; take it away after the last."""
+        if self.quiet or not self.out.isatty():
+            return
+        if not self._stages:
+            if self._live is not None:
+                self._live.stop()
+                self._live = None
+            return
+        if self._live is None:
+            from rich.console import Console
+
+            self._live = Console(file=self.out).status("")
+            self._live.start()
+        self._live.update(f"{self._stages[-1]} …")

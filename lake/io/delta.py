@@ -74,14 +74,18 @@ class Tables:
     def path(self, table: Table) -> str:
         """Where the table lies, as Spark addresses it."""
         folder = f"{SCRATCH}/" if table.name.startswith("_") else ""
-        return f"{self.root.rstrip('/')}/{folder}{table.name.removeprefix('_')}"
+        path = f"{self.root.rstrip('/')}/{folder}{table.name.removeprefix('_')}"
+        return path.replace("s3://", "s3a://")
+
+    def uri(self, table: Table) -> str:
+        """Where the table lies, as deltalake addresses it."""
+        return self.path(table).replace("s3a://", "s3://")
 
     def open(self, table: Table, version: int | None = None) -> deltalake.DeltaTable | None:
         """The table's log at a version (default: newest); None if there is no such table."""
-        uri = self.path(table).replace("s3a://", "s3://")
         options = storage_options(self.storage)
         try:
-            return deltalake.DeltaTable(uri, version=version, storage_options=options)
+            return deltalake.DeltaTable(self.uri(table), version=version, storage_options=options)
         except TableNotFoundError:
             return None
 
@@ -140,7 +144,7 @@ class Tables:
         if self.open(table) is not None:
             return
         deltalake.DeltaTable.create(
-            self.path(table).replace("s3a://", "s3://"),
+            self.uri(table),
             schema=table.arrow,
             mode="ignore",
             partition_by=list(table.partitioned_by) or None,
@@ -157,7 +161,7 @@ class Tables:
             return
         application = deltalake.Transaction(transaction.application, transaction.version)
         deltalake.write_deltalake(
-            self.path(table).replace("s3a://", "s3://"),
+            self.uri(table),
             rows,
             mode="append",
             storage_options=storage_options(self.storage),

@@ -30,7 +30,7 @@ from lake.io.session import spark_session
 from lake.progress import Progress
 from lake.run.place import Place
 from lake.run.rules import extraction
-from lake.tables import EVENTS, IDENTITY_SETS, INGEST_LEDGER, PROFILES, RUNS
+from lake.tables import EVENTS, IDENTITY_SETS, INGEST_LEDGER, PROFILES, RUNS, VIOLATIONS
 
 Step = Callable[["Night"], None]
 
@@ -174,7 +174,8 @@ def _run(
     lease: Lease,
     told: Progress,
     step: Callable[[str], None],
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
+    """The run's record; None if only its reading was finished, because the rules changed."""
     same = plan.config == place.config.fingerprint and plan.code == code_version()
     with _session(place, plan, lease, told, step) as run:
         for name, work in steps if same else steps[:1]:
@@ -184,7 +185,7 @@ def _run(
             told.say("the configuration changed: a new run follows", superseded=plan.name)
             record = {"run_id": plan.name, "status": SUPERSEDED, "publication": None}
             place.control.write_record(plan.run, record)
-            return record
+            return None
         if steps[-1][0] != "publish":
             return {**summary(run), "status": "unfinished"}
         return finished(run, step)
@@ -228,8 +229,18 @@ def summary(run: Night) -> dict[str, Any]:
         "lines": lines,
         "sets": tables.rows(IDENTITY_SETS),
         "profiles": tables.rows(PROFILES),
+        "violations": _violations(tables),
         "seconds": dict(run.progress.seconds),
     }
+
+
+def _violations(tables: Tables) -> dict[str, int]:
+    """How often each reason kept an identifier from linking, over all history."""
+    counted = tables.query(
+        "select reason, count(*) as n from v group by reason order by n desc, reason",
+        v=(VIOLATIONS, None),
+    )
+    return {row["reason"]: row["n"] for row in counted.to_pylist()} if counted.num_rows else {}
 
 
 def finished(run: Night, step: Callable[[str], None]) -> dict[str, Any]:
@@ -269,6 +280,7 @@ def _noop(place: Place, told: Progress) -> dict[str, Any]:
         "lines": {"read": 0, "accepted": 0, "rejected": 0, "duplicate": 0},
         "sets": tables.rows(IDENTITY_SETS),
         "profiles": tables.rows(PROFILES),
+        "violations": _violations(tables),
         "seconds": dict(told.seconds),
     }
 

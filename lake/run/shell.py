@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ def shell(
     Progress goes to standard error. Standard output gets the summary, or with ``json`` the run
     record and nothing else. A LakeError is told in its own words, without a traceback.
     """
+    signal.signal(signal.SIGTERM, _stopped)
     try:
         record = night(
             load(config, os.environ),
@@ -42,6 +44,11 @@ def shell(
     if strict and (broken := warnings(record)):
         return told(PublishedWithWarnings(f"Published, with warnings: {'; '.join(broken)}."))
     return 0
+
+
+def _stopped(number: int, _frame: object) -> None:
+    """A polite end is an end like any other: the lease is given back on the way out."""
+    sys.exit(128 + number)
 
 
 def told(error: LakeError) -> int:
@@ -84,5 +91,8 @@ def summary_text(record: dict[str, Any]) -> str:
         f"  {record['profiles']:,} profiles from {record['sets']:,} identity sets",
         f"  {spent}",
     ]
+    if record["violations"]:
+        found = ", ".join(f"{n:,} × {reason}" for reason, n in record["violations"].items())
+        said.append(f"  did not link: {found}")
     said += [f"  warning: {w}" for w in warnings(record)]
     return "\n".join(said)
