@@ -39,7 +39,15 @@ if TYPE_CHECKING:
     from lake.schema import Table
 
 READS = (IDENTITIES, IDENTITY_SETS, SET_PROFILES, SIGHTINGS, TRAIT_OBSERVATIONS)
-WRITES = (PROFILES, PROFILE_IDENTIFIERS, PROFILE_TRAITS, EXPECTATION_RESULTS, PUBLICATIONS)
+WRITES = (
+    PROFILES,
+    PROFILE_IDENTIFIERS,
+    PROFILE_TRAITS,
+    IDENTITY_CHANGES,
+    PROFILE_REDIRECTS,
+    EXPECTATION_RESULTS,
+    PUBLICATIONS,
+)
 
 
 def run(night: Night) -> None:
@@ -92,7 +100,8 @@ def write_changes(night: Night) -> None:
     numbered = found.withColumn("cause", cause).withColumn(
         "publication", F.lit(number).cast("bigint")
     )
-    lake.append(IDENTITY_CHANGES, numbered, once)
+    # Replaced, because a run that the gate held back has told of this publication before.
+    lake.replace(IDENTITY_CHANGES, numbered, once, where=f"publication = {number}")
     own = lake.read(IDENTITY_CHANGES).where(F.col("publication") == number)
     current = now.select("profile_id").distinct()
     old = _before(lake, PROFILE_REDIRECTS, earlier)
