@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from lake.errors import ConservationError
-from lake.identity import conflicts, sets, stitching
+from lake.identity import conflicts, sets, shared, stitching
 from lake.identity.components import Materialise, Materialised, connected_components
 from lake.identity.guards import guarded
 from lake.identity.reextraction import re_extracted
@@ -15,13 +15,14 @@ from lake.identity.resolve import Rules, Strategy
 from lake.io.delta import Lake, Scratch
 from lake.profiles.traits import told_traits
 from lake.run.night import Night
-from lake.run.rules import blocked, resolution_rules
+from lake.run.rules import blocked, resolution_rules, sharing
 from lake.tables import (
     DUPLICATE_CALLS,
     EVENTS,
     IDENTITIES,
     IDENTITY_SETS,
     SET_PROFILES,
+    SHARED_VALUES,
     SIGHTINGS,
     TRAIT_OBSERVATIONS,
     VIOLATIONS,
@@ -37,6 +38,7 @@ WRITES = (
     TRAIT_OBSERVATIONS,
     IDENTITIES,
     VIOLATIONS,
+    SHARED_VALUES,
     SET_PROFILES,
 )
 
@@ -106,12 +108,16 @@ def resolve(night: Night) -> None:
     identifiers = lake.scratch(
         "identifiers", guarded(stitching.identifiers(known_sets, clock), blocked(night.config))
     ).frame
+    too_many = shared_values(night, known_sets, identifiers)
+    if too_many:
+        identifiers = shared.guarded(identifiers, too_many.values)
     exceptions = exceptional(night, identifiers)
     links = lake.scratch("links", stitching.links(known_sets, exceptions))
 
     components = raw_components(night, links, rules)
     linked = stitching.linked_identifiers(identifiers, exceptions, components)
     of_sets = stitching.set_components(links.frame, components)
+    write_evidence(night, too_many, known_sets, of_sets)
     outcome = None
     binding = lake.scratch("in_conflict", conflicts.in_conflict(linked, rules))
     if binding.rows:
@@ -130,6 +136,36 @@ def resolve(night: Night) -> None:
     found = violations(lake, known_sets, exceptions, daily, outcome)
     lake.replace(VIOLATIONS, found, once)
     lake.replace(SET_PROFILES, stitching.set_profiles(of_sets, founded, outcome), once)
+
+
+def shared_values(
+    night: Night, known_sets: DataFrame, identifiers: DataFrame
+) -> shared.Found | None:
+    """The values that the guard `shared` keeps from linking; None if there are none."""
+    rule, lake = sharing(night.config), night.lake
+    if rule is None:
+        return None
+    degrees = shared.degrees(known_sets, identifiers, rule)
+    limits = rule.limits
+    if limits is None:
+        degrees = lake.scratch("degrees", degrees).frame
+        counts = shared.histograms(degrees).collect()
+        limits = shared.natural_limits((r[0], r[1], r[2], r[3]) for r in counts)
+    if not limits:
+        return None
+    found = lake.scratch("shared", shared.exceeding(degrees, limits))
+    return shared.Found(found.frame, limits, rule.mode) if found.rows else None
+
+
+def write_evidence(
+    night: Night, too_many: shared.Found | None, known_sets: DataFrame, of_sets: DataFrame
+) -> None:
+    """Say in `shared_values` what is guarded and why; nothing where nothing is or was."""
+    lake, once = night.lake, night.transaction("stitch")
+    if too_many:
+        lake.replace(SHARED_VALUES, shared.evidence(too_many, known_sets, of_sets), once)
+    elif night.tables.rows(SHARED_VALUES):
+        lake.replace(SHARED_VALUES, lake.empty(SHARED_VALUES), once)
 
 
 def raw_components(night: Night, links: Scratch, rules: Rules) -> DataFrame:

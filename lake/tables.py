@@ -232,7 +232,7 @@ IDENTITIES = Table(
         Column("identifier_key", "bigint", "64-bit hash of type and value."),
         Column("component", "bigint", "Raw component: the smallest graph key it is connected to."),
         Column("profile_id", "string", "Its profile; null where a guard keeps it from linking."),
-        Column("guard", "string", "Why it links nothing (blocked), else null."),
+        Column("guard", "string", "Why it links nothing (blocked, shared), else null."),
         Column("first", MOMENT_TYPE, "The first call that carried it.", personal=True),
         Column("last", MOMENT_TYPE, "The last call that carried it.", personal=True),
         _CALLS,
@@ -252,6 +252,24 @@ VIOLATIONS = Table(
         Column("reason", "string", "In Segment's vocabulary; lake/identity/resolve/model.py."),
         Column("rule", "string", "The setting that bound, such as `user_id: 1 ever`."),
         Column("apart", "array<string>", "The two profiles it keeps apart; empty if just one."),
+    ),
+)
+
+SHARED_VALUES = Table(
+    name="shared_values",
+    about="What the newest night guards as shared by too many, and the evidence, without values.",
+    grain=("identifier_key", "type", "with_type"),
+    writer="stitch",
+    columns=(
+        Column("identifier_key", "bigint", "64-bit hash of type and value, as in identities."),
+        _TYPE,
+        Column("masked", "string", "The value's first character and its length.", personal=True),
+        Column("with_type", "string", "The type whose values are counted."),
+        Column("degree", "bigint", "With how many distinct values of it calls carry the value."),
+        Column("limit", "bigint", "The most that is allowed: of the configuration, or found."),
+        Column("mode", "string", "limits (configured) or auto (found in the data)."),
+        Column("people", "bigint", "Raw components, made without it, that it would have joined."),
+        Column("setting", "string", "The line of the identity block that states these limits."),
     ),
 )
 
@@ -433,6 +451,7 @@ TABLES: tuple[Table, ...] = (
     TRAIT_OBSERVATIONS,
     IDENTITIES,
     VIOLATIONS,
+    SHARED_VALUES,
     SET_PROFILES,
     PROFILES,
     PROFILE_IDENTIFIERS,

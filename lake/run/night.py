@@ -30,7 +30,15 @@ from lake.io.session import spark_session
 from lake.progress import Progress
 from lake.run.place import Place
 from lake.run.rules import extraction
-from lake.tables import EVENTS, IDENTITY_SETS, INGEST_LEDGER, PROFILES, RUNS, VIOLATIONS
+from lake.tables import (
+    EVENTS,
+    IDENTITY_SETS,
+    INGEST_LEDGER,
+    PROFILES,
+    RUNS,
+    SHARED_VALUES,
+    VIOLATIONS,
+)
 
 Step = Callable[["Night"], None]
 
@@ -230,6 +238,7 @@ def summary(run: Night) -> dict[str, Any]:
         "sets": tables.rows(IDENTITY_SETS),
         "profiles": tables.rows(PROFILES),
         "violations": _violations(tables),
+        "shared": _shared(tables),
         "seconds": dict(run.progress.seconds),
     }
 
@@ -241,6 +250,15 @@ def _violations(tables: Tables) -> dict[str, int]:
         v=(VIOLATIONS, None),
     )
     return {row["reason"]: row["n"] for row in counted.to_pylist()} if counted.num_rows else {}
+
+
+def _shared(tables: Tables) -> dict[str, int]:
+    """How many values of each type link nothing because too many share them."""
+    counted = tables.query(
+        "select type, count(distinct identifier_key) as n from s group by type order by type",
+        s=(SHARED_VALUES, None),
+    )
+    return {row["type"]: row["n"] for row in counted.to_pylist()} if counted.num_rows else {}
 
 
 def finished(run: Night, step: Callable[[str], None]) -> dict[str, Any]:
@@ -281,6 +299,7 @@ def _noop(place: Place, told: Progress) -> dict[str, Any]:
         "sets": tables.rows(IDENTITY_SETS),
         "profiles": tables.rows(PROFILES),
         "violations": _violations(tables),
+        "shared": _shared(tables),
         "seconds": dict(told.seconds),
     }
 

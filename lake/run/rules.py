@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lake.config import Config
-from lake.identity import normalise
+from lake.identity import normalise, shared
 from lake.identity.guards import Blocked
 from lake.identity.identifiers import Extraction, IdentifierRule
 from lake.identity.resolve import Identifier, Limit, OnLimit, Rules, Strategy, Window
@@ -33,6 +33,16 @@ def blocked(config: Config) -> Blocked:
         patterns=tuple(b.patterns),
         by_type={k: (frozenset(v.values), tuple(v.patterns)) for k, v in b.by_type.items()},
     )
+
+
+def sharing(config: Config) -> shared.Sharing | None:
+    """The configuration's guard of shared values; None where it is off."""
+    setting, priority = config.identity.shared, tuple(config.identity.identifiers)
+    if setting.mode == "off":
+        return None
+    if setting.mode == "auto":
+        return shared.automatic(priority)
+    return shared.configured(setting.limits)
 
 
 def normalised(config: Config, kind: str, value: str) -> str | None:

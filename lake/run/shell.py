@@ -94,5 +94,8 @@ def summary_text(record: dict[str, Any]) -> str:
     if record["violations"]:
         found = ", ".join(f"{n:,} × {reason}" for reason, n in record["violations"].items())
         said.append(f"  did not link: {found}")
+    if record["shared"]:
+        found = ", ".join(f"{n:,} {kind}" for kind, n in record["shared"].items())
+        said.append(f"  shared by too many, so they link nothing: {found} (table shared_values)")
     said += [f"  warning: {w}" for w in warnings(record)]
     return "\n".join(said)
