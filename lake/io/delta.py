@@ -152,6 +152,10 @@ class Tables:
             storage_options=storage_options(self.storage),
         )
 
+    def drop_scratch(self) -> None:
+        """Remove all scratch tables."""
+        objects_for(self.root, self.storage).delete_folder(f"{self.root.rstrip('/')}/{SCRATCH}")
+
     def append_rows(
         self, table: Table, rows: pa.Table, transaction: Transaction, notes: Mapping[str, Any]
     ) -> None:
@@ -248,8 +252,7 @@ class Lake:
 
     def drop_scratch(self) -> None:
         """Remove the run's scratch tables."""
-        objects = objects_for(self.tables.root, self.tables.storage)
-        objects.delete_folder(f"{self.tables.root.rstrip('/')}/{SCRATCH}")
+        self.tables.drop_scratch()
 
     def _write(
         self,

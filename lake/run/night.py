@@ -169,6 +169,7 @@ def night(
             step("plan")
             record = _run(place, plan, steps, lease, told, step)
         if record is None:
+            place.tables.drop_scratch()  # a run that died after its record left them
             return _noop(place, told)
     if record["status"] == BLOCKED:
         raise GateClosed(_blocked_sentence(record))
