@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lake.errors import LakeError
+from lake.errors import ConfigError, LakeError
 
 app = typer.Typer(
     help="Raw customer events in, trustworthy customer profiles in open Delta tables out.",
@@ -112,6 +112,32 @@ def lookup(
 
 
 @app.command()
+def explain(
+    type: Annotated[str, typer.Argument(help="Identifier type, such as email.")],  # noqa: A002
+    value: Annotated[str, typer.Argument(help="Its value, in any spelling.")],
+    other_type: Annotated[str | None, typer.Argument(help="Type of a second one.")] = None,
+    other_value: Annotated[str | None, typer.Argument(help="Value of the second one.")] = None,
+    config: ConfigFile = DEFAULT,
+    publication: Annotated[int | None, typer.Option(help="Default: the current one.")] = None,
+    output: Output = "text",
+) -> None:
+    """Why an identifier is on its profile, or why two are one person or are not; without Spark."""
+    from lake.cli.explain import answer
+    from lake.cli.explain_text import explanation_text
+    from lake.cli.explanation import explanation
+    from lake.config import load
+
+    identifiers = [(type, value)]
+    if other_type is not None:
+        if other_value is None:
+            raise ConfigError("explain: the second identifier has no value; wanted TYPE VALUE.")
+        identifiers.append((other_type, other_value))
+    found = explanation(load(config, os.environ), identifiers, publication)
+    told = answer(found) if output == "json" else None
+    _tell(told, output, lambda: explanation_text(found))
+
+
+@app.command()
 def runs(
     config: ConfigFile = DEFAULT,
     last: Annotated[int, typer.Option(help="How many.")] = 10,
@@ -129,6 +155,29 @@ def runs(
         for n in range(newest, max(0, newest - last), -1)
     ]
     _tell(records, output, lambda: runs_text(records))
+
+
+@app.command()
+def simulate(
+    events: Annotated[
+        str | None, typer.Argument(help="Calls in Segment's shape, one a line; - reads them in.")
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="An example instead; without any, all are listed.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="Whose identity block to use; default: Segment's."),
+    ] = None,
+    output: Output = "text",
+) -> None:
+    """The pure rules on a handful of calls, step by step, without a lake and without Spark."""
+    from lake.cli.simulate import simulation
+    from lake.cli.simulation import answer
+    from lake.cli.simulation_text import simulation_text
+
+    heading, found = simulation(events, preset, config, os.environ)
+    _tell(answer(found), output, lambda: simulation_text(found, heading))
 
 
 @app.command()
