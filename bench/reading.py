@@ -1,9 +1,10 @@
-"""Reading landing objects: `staged_lines` against Spark's own JSON reader, on the same files.
+"""Reading landing objects: ours against Spark's own JSON reader, on the same files.
 
     python bench/reading.py [calls] [cores]
 
-Both read 24 gz objects and write zstd Parquet, in one session, each once to warm up and then
-alternately. Printed are CPU seconds of all processes (driver, JVM, Python workers) and wall
+All read 24 gz objects and write zstd Parquet, in one session, each once to warm up and then
+alternately: `staged_files` from the Python workers, `staged_lines` as a frame that Spark
+writes. Printed are CPU seconds of all processes (driver, JVM, Python workers) and wall
 seconds. Spark's reader gets the same fields, all as strings, nested objects as text; ours
 besides types the times, extracts identifiers, hashes every line and says why it refuses one.
 """
@@ -14,6 +15,7 @@ import gzip
 import json
 import os
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -31,6 +33,7 @@ from pyspark.sql import SparkSession  # noqa: E402
 from lake.events.calls import Call  # noqa: E402
 from lake.io.landing import Reading, staged_lines  # noqa: E402
 from lake.io.objects import LocalObjects  # noqa: E402
+from lake.io.staging import staged_files  # noqa: E402
 
 OBJECTS = 24
 FIELDS = Call.__struct_encode_fields__
@@ -172,11 +175,15 @@ def main(count: int = 300_000, cores: int = 1) -> None:
             staged = staged_lines(manifest, Reading(LocalObjects(), batch=1))
             staged.write.mode("overwrite").parquet(f"{scratch}/ours")
 
+        def files() -> None:
+            shutil.rmtree(f"{scratch}/files", ignore_errors=True)
+            staged_files(manifest, Reading(LocalObjects(), 1), LocalObjects(), f"{scratch}/files")
+
         def sparks() -> None:
             read = spark.read.schema(", ".join(f"`{f}` string" for f in FIELDS)).json(str(folder))
             read.write.mode("overwrite").parquet(f"{scratch}/sparks")
 
-        ways = {"staged_lines": ours, "spark.read.json": sparks}
+        ways = {"staged_files": files, "staged_lines": ours, "spark.read.json": sparks}
         for work in ways.values():
             work()
         for turn in (1, 2):

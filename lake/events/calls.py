@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, cast
 
 import msgspec
 import numpy as np
@@ -33,6 +33,8 @@ Type: TypeAlias = Literal["identify", "track", "page", "screen", "group", "alias
 Sent: TypeAlias = str | int | float | None
 """A time as sent: ISO-8601 text or epoch milliseconds."""
 
+Known: TypeAlias = Annotated[str, msgspec.Meta(max_length=IDENTIFIER_LIMIT)]
+
 _ABSENT = Raw(b"")
 
 
@@ -40,12 +42,12 @@ class Call(msgspec.Struct, rename="camel", gc=False):
     """A call as sent. An absent nested object is empty, a null one is ``null``."""
 
     type: Type
-    message_id: str = ""
+    message_id: Known = ""
     event: str | None = None
     name: str | None = None
     category: str | None = None
-    user_id: str | None = None
-    anonymous_id: str | None = None
+    user_id: Known | None = None
+    anonymous_id: Known | None = None
     group_id: str | None = None
     previous_id: str | None = None
     received_at: Sent = None
@@ -82,8 +84,8 @@ _REFUSED = (msgspec.MsgspecError, ValueError, RecursionError)
 def calls(lines: Sequence[bytes]) -> list[Call | Rejection]:
     """The call of each line, or why it is refused.
 
-    Lines are decoded in small groups, a group with a line in it that needs a closer look again
-    one by one.
+    Lines are decoded in small groups; a group with a line in it that is refused, or of unusual
+    types, again line by line.
     """
     found: list[Call | Rejection] = []
     for at in range(0, len(lines), _GROUP):
@@ -93,7 +95,10 @@ def calls(lines: Sequence[bytes]) -> list[Call | Rejection]:
         except _REFUSED:
             found += map(call, group)
         else:
-            found += map(_checked, group, decoded)
+            found += [
+                read if read.message_id and line.isascii() and not _is_bushy(line) else call(line)
+                for line, read in zip(group, decoded, strict=True)
+            ]
     return found
 
 
@@ -106,34 +111,23 @@ def call(line: bytes) -> Call | Rejection:
     'unknown_type'
     """
     try:
-        line.decode()
+        line.decode()  # the decoder does not look into the characters of texts it skips
     except UnicodeDecodeError as error:
         return Rejection(Reason.INVALID_UTF8, f"{error.reason} at byte {error.start + 1}")
+    if _is_bushy(line) and _depth(line) > DEPTH_LIMIT:
+        return Rejection(Reason.NOT_JSON, f"nested deeper than {DEPTH_LIMIT} levels")
     try:
-        return _checked(line, _call(line))
+        found = _call(line)
     except _REFUSED:
-        pass
-    try:
-        tolerant = _tolerant_call(line)
-    except _REFUSED:
-        return _too_deep(line) or _rejection(line)
-    return tolerant if isinstance(tolerant, Rejection) else _checked(line, tolerant)
-
-
-def _checked(line: bytes, found: Call) -> Call | Rejection:
-    """The call, its id filled in; a refusal for what the decoder does not look at: characters
-    in texts it skips, the lengths of identifiers, and nesting up to a limit of its own that
-    depends on the depth of the Python stack."""
-    if not line.isascii():
         try:
-            line.decode()
-        except UnicodeDecodeError as error:
-            return Rejection(Reason.INVALID_UTF8, f"{error.reason} at byte {error.start + 1}")
+            tolerant = _tolerant_call(line)
+        except _REFUSED:
+            return _rejection(line)
+        if isinstance(tolerant, Rejection):
+            return tolerant
+        found = tolerant
     if not found.message_id:
         found.message_id = f"sha:{digest(line).hex()}"
-    # Neither a long identifier nor deep nesting fits in a short line.
-    if len(line) > IDENTIFIER_LIMIT:
-        return _too_deep(line) or _too_long(found) or found
     return found
 
 
@@ -167,7 +161,8 @@ def _tolerant_call(line: bytes) -> Call | Rejection:
     fields |= {f: _time(getattr(sent, f)) for f in TIMES}
     fields |= {f: getattr(sent, f) for f in NESTED}
     message_id = _identifier(sent.message_id) or ""
-    return Call(type=cast(Type, kind), message_id=message_id, **fields)
+    found = Call(type=cast(Type, kind), message_id=message_id, **fields)
+    return _too_long(found) or found
 
 
 def _identifier(sent: Raw) -> str | None:
@@ -198,16 +193,19 @@ def _time(sent: Raw) -> Sent:
 _STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 
 
-def _too_deep(line: bytes) -> Rejection | None:
-    if line.count(b"{") + line.count(b"[") <= DEPTH_LIMIT:
-        return None
+def _is_bushy(line: bytes) -> bool:
+    """Whether a line has enough brackets to be nested too deeply."""
+    return len(line) > 2 * DEPTH_LIMIT and line.count(b"{") + line.count(b"[") > DEPTH_LIMIT
+
+
+def _depth(line: bytes) -> int:
+    """How deep brackets are nested. The decoder has a limit too, but its own depends on the
+    depth of the Python stack it is called at."""
     depth = deepest = 0
     for bracket in re.findall(rb"[][{}]", _STRINGS.sub(b"", line)):
         depth += 1 if bracket in b"[{" else -1
         deepest = max(deepest, depth)
-    if deepest <= DEPTH_LIMIT:
-        return None
-    return Rejection(Reason.NOT_JSON, f"nested deeper than {DEPTH_LIMIT} levels")
+    return deepest
 
 
 # A backslash with what it escapes, so that the one in `\\ud800` is not taken for an escape.

@@ -25,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 from msgspec import Raw
 
-from lake.events.calls import IDENTIFIERS, NAMES, NESTED, TIMES, Call, calls, digest, instants
+from lake.events.calls import IDENTIFIERS, NAMES, NESTED, TIMES, Call, Sent, calls, digest, instants
 from lake.events.lines import HEAD, LINE_LIMIT, Block, LongLine, UnreadableRest, lines
 from lake.events.rejection import Reason, Rejection
 from lake.identity.identifiers import VALUE_LIMIT, Extraction, IdentitySet, extractor
@@ -43,6 +43,8 @@ _ABSENT: Final = Raw(b"")
 _DAY_MICROS: Final = 86_400_000_000
 _SCHEMA: Final = STAGED_LINES.arrow
 _INSTANT: Final = _SCHEMA.field("received_at").type
+_SCALARS: Final = ("message_id", "type", *NAMES, *IDENTIFIERS)
+_EXTRACTED_FROM: Final = ("type", "user_id", "anonymous_id", "context", "traits", "properties")
 _FROM: Final = pa.array(["receivedAt", "sentAt", "timestamp", "originalTimestamp", "object"])
 
 
@@ -105,12 +107,12 @@ def _without_collector() -> Iterator[None]:
 
 @dataclass
 class _Calls:
-    """Accepted calls, as lists of equal length."""
+    """Accepted calls, as lists of equal length; their fields by name."""
 
-    calls: list[Call] = field(default_factory=list)
-    sets: list[IdentitySet] = field(default_factory=list)
-    lines: list[bytes] = field(default_factory=list)
-    numbers: list[int] = field(default_factory=list)
+    lines: Sequence[bytes]
+    numbers: Sequence[int]
+    fields: dict[str, list[Any]]
+    sets: list[IdentitySet]
 
 
 @dataclass
@@ -182,7 +184,7 @@ class _LandingObject:
                 for at in range(0, len(part.lines), _ROWS):
                     rows = slice(at, at + _ROWS)
                     accepted = self._accepted(part.lines[rows], part.numbers[rows])
-                    if accepted.calls:
+                    if accepted.sets:
                         yield self._call_batch(accepted)
                     if self._refused.full:
                         yield self._refused_batch()
@@ -195,30 +197,36 @@ class _LandingObject:
 
     def _accepted(self, found: Sequence[bytes], numbers: Sequence[int]) -> _Calls:
         """The calls of these lines; the others are refused."""
-        extract = self._extractor
-        accepted = _Calls()
-        for line, number, read in zip(found, numbers, calls(found), strict=True):
-            if isinstance(read, Rejection):
-                self._refused.add(number, read, line, len(line))
-                continue
-            identity = extract(
-                read.type,
-                read.user_id,
-                read.anonymous_id,
-                read.context,
-                read.traits,
-                read.properties,
-            )
-            if identity.too_long:
-                why = f"a value of {identity.too_long} is over {VALUE_LIMIT} characters"
-                rejection = Rejection(Reason.IDENTIFIER_TOO_LONG, why)
-                self._refused.add(number, rejection, line, len(line))
-                continue
-            accepted.lines.append(line)
-            accepted.numbers.append(number)
-            accepted.calls.append(read)
-            accepted.sets.append(identity)
+        read = calls(found)
+        whys = {i: r for i, r in enumerate(read) if isinstance(r, Rejection)}
+        accepted = self._with_sets(found, numbers, read, whys)
+        long = [(i, s.too_long) for i, s in enumerate(accepted.sets) if s.too_long]
+        if long:
+            index = [i for i in range(len(found)) if i not in whys]
+            for i, kind in long:
+                why = f"a value of {kind} is over {VALUE_LIMIT} characters"
+                whys[index[i]] = Rejection(Reason.IDENTIFIER_TOO_LONG, why)
+            accepted = self._with_sets(found, numbers, read, whys)
+        for i, rejection in sorted(whys.items()):
+            self._refused.add(numbers[i], rejection, found[i], len(found[i]))
         return accepted
+
+    def _with_sets(
+        self,
+        found: Sequence[bytes],
+        numbers: Sequence[int],
+        read: Sequence[Call | Rejection],
+        without: Mapping[int, Rejection],
+    ) -> _Calls:
+        """The calls that are not refused, field by field, and their identity sets."""
+        if without:
+            kept = [i for i in range(len(read)) if i not in without]
+            found = [found[i] for i in kept]
+            numbers = [numbers[i] for i in kept]
+            read = [read[i] for i in kept]
+        fields = {f: list(map(attrgetter(f), read)) for f in Call.__struct_fields__}
+        sets = list(map(self._extractor, *(fields[f] for f in _EXTRACTED_FROM)))
+        return _Calls(found, numbers, fields, sets)
 
     def _refuse(self, part: LongLine | UnreadableRest) -> None:
         if isinstance(part, LongLine):
@@ -230,11 +238,12 @@ class _LandingObject:
         self._refused.add(part.number, why, part.head, part.bytes)
 
     def _call_batch(self, accepted: _Calls) -> pa.RecordBatch:
-        rows = len(accepted.calls)
+        rows = len(accepted.sets)
         self._lines += rows
         columns = {
-            **_text_columns(accepted.calls),
-            **_time_columns(accepted.calls, self._modified),
+            **{c: pa.array(accepted.fields[c], pa.string()) for c in _SCALARS},
+            **{c: _json_texts(accepted.fields[c]) for c in NESTED},
+            **_time_columns({c: accepted.fields[c] for c in TIMES}, self._modified),
             **_identity_columns(accepted.sets),
             "extraction": pa.repeat(self._reading.extraction.fingerprint, rows),
             "payload_hash": pa.array(list(map(digest, accepted.lines)), pa.binary()),
@@ -267,18 +276,6 @@ class _LandingObject:
         return pa.RecordBatch.from_arrays(arrays, schema=_SCHEMA)
 
 
-def _column(calls: Sequence[Call], name: str) -> list[Any]:
-    return list(map(attrgetter(name), calls))
-
-
-def _text_columns(calls: Sequence[Call]) -> dict[str, pa.Array]:
-    scalars = ("message_id", "type", *NAMES, *IDENTIFIERS)
-    return {
-        **{c: pa.array(_column(calls, c), pa.string()) for c in scalars},
-        **{c: _json_texts(_column(calls, c)) for c in NESTED},
-    }
-
-
 def _json_texts(values: list[Raw]) -> pa.Array:
     """A string column of JSON texts, null where absent or ``null``: joined, not converted."""
     lengths = np.fromiter(map(len, values), np.int64, len(values))
@@ -292,15 +289,16 @@ def _json_texts(values: list[Raw]) -> pa.Array:
     return pa.Array.from_buffers(pa.string(), len(values), buffers)
 
 
-def _time_columns(calls: Sequence[Call], modified: int) -> dict[str, pa.Array]:
+def _time_columns(sent: Mapping[str, Sequence[Sent]], modified: int) -> dict[str, pa.Array]:
     """The four times, and the received one that is never null, with its day and origin."""
-    times = {c: instants(_column(calls, c)) for c in TIMES}
-    received = np.full(len(calls), modified, np.int64)
-    origin = np.full(len(calls), len(TIMES), np.int8)
+    times = {name: instants(column) for name, column in sent.items()}
+    rows = len(sent["received_at"])
+    received = np.full(rows, modified, np.int64)
+    origin = np.full(rows, len(TIMES), np.int8)
     for i, name in reversed(list(enumerate(TIMES))):
         received = np.where(times[name].known, times[name].micros, received)
         origin = np.where(times[name].known, np.int8(i), origin)
-    bad = sum((t.bad.astype(np.int32) for t in times.values()), np.zeros(len(calls), np.int32))
+    bad = sum((t.bad.astype(np.int32) for t in times.values()), np.zeros(rows, np.int32))
     columns = {c: pa.array(t.micros, mask=~t.known).cast(_INSTANT) for c, t in times.items()}
     return columns | {
         "received_at": pa.array(received).cast(_INSTANT),

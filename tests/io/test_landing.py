@@ -19,7 +19,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from lake.identity.identifiers import Extraction, IdentifierRule, set_key
-from lake.io.landing import Reading, _staged, staged_lines
+from lake.io.landing import Reading, record_batches, staged_lines
 from lake.io.objects import LocalObjects, ObjectChanged
 from lake.tables import STAGED_LINES
 
@@ -305,7 +305,7 @@ class _Changing(io.BytesIO):
 
 def batches(store: OneObject) -> list[pa.RecordBatch]:
     entry = {"source": "web", "object": "o", "etag": "e", "size": 1, "last_modified": MODIFIED}
-    return list(_staged(Reading(store, 1), [pa.RecordBatch.from_pylist([entry])]))
+    return list(record_batches(Reading(store, 1), [pa.RecordBatch.from_pylist([entry])]))
 
 
 def test_no_line_gets_through_of_an_object_that_changes_at_its_end() -> None:
