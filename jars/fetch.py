@@ -70,14 +70,17 @@ def main() -> int:
     if not missing():
         return 0
     if shutil.which("java") is None:
-        print("Java is missing: install a JDK 17 (Debian: openjdk-17-jdk-headless).", file=sys.stderr)
-        return 2
+        return _refused("Java is missing: install a JDK 17 (Debian: openjdk-17-jdk-headless).")
     LIB.mkdir(exist_ok=True)
     (with_maven if shutil.which("mvn") else with_ivy)()
     if left := missing():
-        print(f"{len(left)} jars could not be fetched, first {left[0]}; see above.", file=sys.stderr)
-        return 2
+        return _refused(f"{len(left)} jars could not be fetched, first {left[0]}; see above.")
     return 0
+
+
+def _refused(sentence: str) -> int:
+    print(sentence, file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":
