@@ -96,7 +96,8 @@ def natural_limit(histogram: Mapping[int, int]) -> int | None:
     """The degree above which values are shared; None if nothing sets any apart.
 
     ``histogram``: how many values have each degree; degree 0 says nothing and is not looked at.
-    Every gap between two degrees that occur, ``low`` and the next, ``high``, is judged:
+    Every gap between a degree that occurs, ``low``, and the next that does, ``high``, is judged,
+    the highest first:
 
     - ``fall``: how fast values grow rarer up to ``low``. With T(x) of them between x and ``low``,
       it is the smallest log2((T(x) + ½) / (T(y) + ½)) / log2(y / x), over x, y = 1, 2 and over
@@ -107,34 +108,39 @@ def natural_limit(histogram: Mapping[int, int]) -> int | None:
       logarithmic spacings of a power law's largest values are independent and exponential, with
       mean 1 / (fall * m) (Rényi).
     - The gap parts shared values from others if that chance is at most 1 in 1,000, ``high`` is
-      above a household of 5, and at most one value in ten is above it.
+      above a household of 5, and at most one value in ten is above it. What it parts is set aside
+      and no longer counted in m, so that it lends no weight to a smaller gap below.
 
-    Of several such gaps the least likely counts. The limit is its geometric middle, ``low`` being
-    taken for 5 at least, and never below 7.
+    The lowest of such gaps counts. The limit is its geometric middle, ``low`` being taken for 5
+    at least, and never below 7.
 
     A power law is the heaviest smooth tail, and its slowest fall is taken, so a tail that thins
-    out without a gap has no limit, and whatever such a tail may reach is left alone. Values of
-    degree 0 or 1 that are added close no gap and make each less likely: a limit stays found.
+    out without a gap has no limit, and whatever such a tail may reach is left alone: one value of
+    degree 12 is found while no more than about one in a hundred others has degree 2 or 3, and
+    none has more; five are found beside larger households, as long as these are exceptions too.
+    Values of degree 0 or 1 that are added close no gap and make each less likely: a limit stays
+    found.
 
     >>> natural_limit({0: 485, 1: 1442, 12: 5})
     7
     >>> natural_limit({1: 2000, 2: 90, 3: 20, 4: 9, 5: 2, 6: 1})
     """
     degrees = sorted(d for d, values in histogram.items() if d > 0 and values > 0)
-    total = above = sum(histogram[d] for d in degrees)
+    total = sum(histogram[d] for d in degrees)
     octaves = max(degrees, default=1).bit_length()
     at_least = [sum(histogram[d] for d in degrees if d >= 1 << k) for k in range(octaves + 1)]
-    best: tuple[float, int] | None = None
-    for low, high in pairwise(degrees):
-        above -= histogram[low]
+    found, highest = None, max(degrees, default=0)
+    beyond = m = 0
+    for low, high in reversed(list(pairwise(degrees))):
+        beyond += histogram[high]
+        m += histogram[high]
         limit = max(isqrt(max(low, HOUSEHOLD) * high), LOWEST)
-        if high <= HOUSEHOLD or limit >= degrees[-1] or above * RARE > total:
+        if high == low + 1 or high <= HOUSEHOLD or limit >= highest or beyond * RARE > total:
             continue
-        fall = _slowest_fall([n - above for n in at_least], low)
-        score = fall * above * log(high / (low + 1))
-        if score >= -log(CHANCE):
-            best = max(best or (0.0, 0), (score, limit))
-    return best[1] if best else None
+        fall = _slowest_fall([n - beyond for n in at_least], low)
+        if fall * m * log(high / (low + 1)) >= -log(CHANCE):
+            found, highest, m = limit, low, 0
+    return found
 
 
 def _slowest_fall(body: Sequence[int], low: int) -> float:
