@@ -1,8 +1,9 @@
-"""The analyst's notebook runs as it is on a lake of one night, and says what is in the lake."""
+"""The analyst's notebook and README's snippets run as they are, on a lake of one night."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +22,11 @@ from lake.io.reader import opened
 from lake.progress import Progress
 from lake.run.night import night
 
-NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "read_the_lake.ipynb"
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOK = ROOT / "notebooks" / "read_the_lake.ipynb"
+SNIPPETS = re.findall(
+    r"^```python\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.M | re.S
+)
 CHARTS = ("identifiers", "calls", "traits", "sizes")
 
 
@@ -126,3 +131,20 @@ def test_the_notebook_shows_what_was_published(executed: Any, published: Path) -
     assert text(executed, "person").startswith(f"shape: ({identifiers}, 6)")
     assert text(executed, "person-traits").startswith(f"shape: ({len(ann['traits'])}, 5)")
     assert text(executed, "person-calls").startswith(f"shape: ({ann['calls']}, 4)")
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=range(len(SNIPPETS)))
+def test_a_snippet_of_readme_runs_as_it_is(
+    snippet: str, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "demo").symlink_to(published.parent)
+    monkeypatch.chdir(tmp_path)
+
+    names: dict[str, Any] = {}
+    exec(compile(snippet, "README.md", "exec"), names)
+
+    assert {name: value for name, value in names.items() if value is None} == {}
+
+
+def test_readme_shows_how_to_read_with_five_readers() -> None:
+    assert len(SNIPPETS) == 5
