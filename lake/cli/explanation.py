@@ -213,7 +213,7 @@ def _faults(asked: Iterable[Asked], known: Mapping[int, Known]) -> Iterator[str]
         told = {r[:4] for r in own.fetched.carriers.refusals}
         told -= {r[:4] for r in _guarding(own)}
         if bound != told:
-            yield f"{len(bound ^ told)} violations differ from those that were stored."
+            yield f"Violations that differ from those that were stored: {len(bound ^ told)}."
 
 
 def _profile(profile_id: str | None) -> str:
