@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 HERE = Path(__file__).resolve().parent
 LIB = HERE / "lib"
@@ -20,12 +20,12 @@ _NS = {"m": "http://maven.apache.org/POM/4.0.0"}
 
 def listed() -> list[tuple[str, str, str]]:
     """(group, artifact, version) of every jar in pom.xml."""
-    project = ElementTree.parse(HERE / "pom.xml").getroot()
+    project = ET.parse(HERE / "pom.xml").getroot()
     properties = project.find("m:properties", _NS)
     assert properties is not None
     values = {p.tag.split("}")[1]: p.text or "" for p in properties}
 
-    def text(dependency: ElementTree.Element, name: str) -> str:
+    def text(dependency: ET.Element, name: str) -> str:
         found = dependency.findtext(f"m:{name}", namespaces=_NS) or ""
         return re.sub(r"\$\{(.+?)\}", lambda m: values[m[1]], found)
 

@@ -6,17 +6,19 @@ object that is rewritten meanwhile, or a crash at any commit, changes nothing.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
 from lake.errors import ConservationError
 from lake.events import dedupe
-from lake.io.landing import Reading, staged_lines
+from lake.io.landing import Reading
 from lake.io.manifest import planned_objects
+from lake.io.staging import staged_files
 from lake.run.night import Night
 from lake.run.place import LandingStore
-from lake.tables import DUPLICATE_CALLS, EVENTS, INGEST_LEDGER, REJECTED_CALLS
+from lake.tables import DUPLICATE_CALLS, EVENTS, INGEST_LEDGER, REJECTED_CALLS, STAGED_LINES
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,7 +34,7 @@ def run(night: Night) -> None:
     if night.plan.batch is None or night.tables.holds(INGEST_LEDGER, once):
         return
     lake, batch = night.lake, night.plan.batch
-    staged = lake.scratch("staged", staged_calls(night)).frame
+    staged = staged_calls(night)
     calls = staged.where("kind = 'call'")
     rejected = staged.where("kind = 'rejected'")
 
@@ -64,17 +66,31 @@ def run(night: Night) -> None:
 
 
 def staged_calls(night: Night) -> DataFrame:
-    """Every line of the plan's objects, typed or refused, and a row an object."""
-    plan = night.plan
+    """Every line of the plan's objects, typed or refused, and a row an object.
+
+    Read once a run: what was read is written down with the names of its files, so that a run
+    that is taken up again goes on with the same lines, whatever became of the landing zone.
+    """
+    plan, objects = night.plan, night.place.objects
     assert plan.batch is not None
-    objects = planned_objects(night.lake.spark, night.place.control.manifest(plan.run))
-    reading = Reading(
-        store=LandingStore(night.place.access),
-        batch=plan.batch,
-        extraction=night.extraction,
-        line_limit=night.config.line_limit,
-    )
-    return staged_lines(objects, reading)
+    folder = f"{night.tables.scratch_folder}/staged"
+    listed = f"{folder}/{plan.name}.json"
+    if (found := objects.get(listed)) is None:
+        reading = Reading(
+            store=LandingStore(night.place.access),
+            batch=plan.batch,
+            extraction=night.extraction,
+            line_limit=night.config.line_limit,
+        )
+        manifest = night.place.control.manifest(plan.run)
+        landed = planned_objects(night.lake.spark, manifest)
+        names = staged_files(landed, reading, objects, folder)
+        objects.put_new(listed, json.dumps(names).encode())
+        night.lake.after_commit("staged", "wrote")
+    else:
+        names = json.loads(found[0])
+    paths = [name.replace("s3://", "s3a://") for name in names]
+    return night.lake.spark.read.schema(STAGED_LINES.ddl).parquet(*paths)
 
 
 def ledger_of(night: Night, objects: DataFrame) -> pa.Table:

@@ -152,9 +152,14 @@ class Tables:
             storage_options=storage_options(self.storage),
         )
 
+    @property
+    def scratch_folder(self) -> str:
+        """Where what a run needs for itself lies."""
+        return f"{self.root.rstrip('/')}/{SCRATCH}"
+
     def drop_scratch(self) -> None:
         """Remove all scratch tables."""
-        objects_for(self.root, self.storage).delete_folder(f"{self.root.rstrip('/')}/{SCRATCH}")
+        objects_for(self.root, self.storage).delete_folder(self.scratch_folder)
 
     def append_rows(
         self, table: Table, rows: pa.Table, transaction: Transaction, notes: Mapping[str, Any]
@@ -262,6 +267,7 @@ class Lake:
         mode: str,
         options: Mapping[str, str],
     ) -> None:
+        """One commit of conformed rows, made once; nothing if the table holds the transaction."""
         if self.tables.holds(table, transaction):
             self.after_commit(table.name, "kept")
             return

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from lake.config import Config
-from lake.identity import normalise, shared
+from lake.identity import normalise
 from lake.identity.guards import Blocked
 from lake.identity.identifiers import Extraction, IdentifierRule
 from lake.identity.resolve import Identifier, Limit, OnLimit, Rules, Strategy, Window
+
+if TYPE_CHECKING:
+    from lake.identity import shared
 
 
 def extraction(config: Config) -> Extraction:
@@ -40,6 +45,8 @@ def sharing(config: Config) -> shared.Sharing | None:
     setting, priority = config.identity.shared, tuple(config.identity.identifiers)
     if setting.mode == "off":
         return None
+    from lake.identity import shared  # needs Spark, which a look-up does without
+
     if setting.mode == "auto":
         return shared.automatic(priority)
     return shared.configured(setting.limits)

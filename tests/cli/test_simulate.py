@@ -479,9 +479,6 @@ def test_calls_that_are_not_there_are_asked_for(
     assert str(refused.value).splitlines()[0] == fault
 
 
-@pytest.mark.xfail(
-    strict=True, reason="lake.run.rules imports lake.identity.shared, which imports Spark"
-)
 def test_neither_spark_nor_a_store_is_imported() -> None:
     code = (
         "import sys; from lake.cli.main import app;"
