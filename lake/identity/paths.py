@@ -11,10 +11,6 @@ from collections.abc import Container, Hashable, Mapping
 from itertools import pairwise
 from typing import NamedTuple
 
-import numpy as np
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import breadth_first_order, maximum_flow
-
 from lake.identity.resolve import Identifier
 
 Evidence = Mapping[Hashable, tuple[Identifier, ...]]
@@ -120,6 +116,10 @@ def _fewest_sets(
 
     Each set is two nodes, in and out, with its capacity between them; all else is unlimited.
     """
+    import numpy as np
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import breadth_first_order, maximum_flow
+
     nodes = {i: n for n, i in enumerate(_ties_of(evidence))}
     unlimited = len(evidence) + 1
     edges: list[tuple[int, int, int]] = []
