@@ -96,9 +96,11 @@ def write_changes(night: Night) -> None:
     moves = lake.scratch("moves", changes.moves(before, now)).frame
     causes = changes.causes(new_sets, lake.read(SET_PROFILES))
     found = changes.identity_changes(moves, causes)
-    cause = F.when(F.col("cause_set").isNull(), "rules").otherwise("calls")
-    numbered = found.withColumn("cause", cause).withColumn(
-        "publication", F.lit(number).cast("bigint")
+    numbered = found.withColumns(
+        {
+            "cause": F.when(F.col("cause_set").isNull(), "rules").otherwise("calls"),
+            "publication": F.lit(number).cast("bigint"),
+        }
     )
     # Replaced, because a run that the gate held back has told of this publication before.
     lake.replace(IDENTITY_CHANGES, numbered, once, where=f"publication = {number}")

@@ -55,11 +55,14 @@ def identity_changes(moves: DataFrame, causes: DataFrame) -> DataFrame:
             F.max(F.coalesce(F.col("was") == F.col("becomes"), F.lit(False))).alias("stays"),  # noqa: FBT003
         )
     )
-    whole = went.where((F.size("to") == 1) & ~F.col("stays")).select(F.col("p").alias("was"))
+    whole = went.where((F.size("to") == 1) & ~F.col("stays")).select(
+        F.col("p").alias("was"),
+        F.lit(True).alias("whole"),  # noqa: FBT003
+    )
     taken = F.when(F.col("was") != F.col("becomes"), F.col("was"))
     came = (
         moves.where("becomes is not null")
-        .join(whole.withColumn("whole", F.lit(True)), "was", "left")  # noqa: FBT003
+        .join(whole, "was", "left")
         .groupBy(F.col("becomes").alias("p"))
         .agg(
             F.sum(F.when(F.col("was").isNull(), F.col("identifiers"))).alias("new"),
@@ -78,7 +81,7 @@ def identity_changes(moves: DataFrame, causes: DataFrame) -> DataFrame:
     by = F.when(F.col("change") == "merged", F.get("others", F.lit(0))).otherwise(
         F.col("profile_id")
     )
-    owners = causes.withColumnRenamed("profile_id", "by")
+    owners = causes.select(F.col("profile_id").alias("by"), "cause_set")
     return rows.withColumn("by", by).join(owners, "by", "left").drop("by")
 
 
@@ -130,9 +133,8 @@ def redirects(earlier: DataFrame, changes: DataFrame, current: DataFrame) -> Dat
         F.coalesce("then", "outcome").alias("outcome"),
     )
     known = followed.join(went.select("old_profile_id"), "old_profile_id", "left_anti")
-    return known.unionByName(went).join(
-        current.withColumnRenamed("profile_id", "old_profile_id"), "old_profile_id", "left_anti"
-    )
+    back = current.select(F.col("profile_id").alias("old_profile_id"))
+    return known.unionByName(went).join(back, "old_profile_id", "left_anti")
 
 
 def causes(new_sets: DataFrame, set_profiles: DataFrame) -> DataFrame:

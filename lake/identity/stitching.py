@@ -184,15 +184,12 @@ def linked_identifiers(
     identifiers: DataFrame, exceptions: DataFrame | None, components: DataFrame
 ) -> DataFrame:
     """The identifiers with their raw ``component``; null where a guard keeps one from linking."""
-    keyed = identifiers.withColumn("graph_key", F.col("identifier_key"))
+    keyed, graph_key = identifiers, F.col("identifier_key")
     if exceptions is not None:
         own = exceptions.select("type", "value", F.col("graph_key").alias("own"))
-        keyed = (
-            identifiers.join(F.broadcast(own), ["type", "value"], "left")
-            .withColumn("graph_key", F.coalesce("own", "identifier_key"))
-            .drop("own")
-        )
-    unguarded = (F.col("graph_key") == F.col("node")) & F.col("guard").isNull()
+        keyed = identifiers.join(F.broadcast(own), ["type", "value"], "left")
+        graph_key = F.coalesce("own", "identifier_key")
+    unguarded = (graph_key == F.col("node")) & F.col("guard").isNull()
     return keyed.join(components, unguarded, "left").select(*identifiers.columns, "component")
 
 
