@@ -31,6 +31,8 @@ from lake.tables import (
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from lake.schema import Table
+
 READS = (EVENTS, DUPLICATE_CALLS)
 WRITES = (
     IDENTITY_SETS,
@@ -61,40 +63,56 @@ def add_facts(night: Night) -> None:
     they tell the next run where to go on.
     """
     lake, clock = night.lake, night.config.identity.order_by
-    since = night.tables.last_transaction(SIGHTINGS, "stitch") or 0
-    anew = is_stale(night, since)
+    anew = is_stale(night)
     if anew:
         re_extract(night)
     events = lake.read(EVENTS)
-    if not anew:
-        events = events.where(F.col("batch") > since)
-    found = sets.identity_sets(events)
+
+    def untold(table: Table) -> DataFrame:
+        """A run that died may have left one table ahead of another, so each is asked."""
+        return events if anew else events.where(F.col("batch") > told(night, table))
+
+    found = sets.identity_sets(untold(IDENTITY_SETS))
     if not anew:
         found = found.join(lake.read(IDENTITY_SETS), "identity_set", "left_anti")
     write = lake.replace if anew else lake.append
     once = night.transaction("stitch")
     write(IDENTITY_SETS, found, once)
-    write(TRAIT_OBSERVATIONS, trait_observations(events, clock), once)
-    write(SIGHTINGS, sets.sightings(events, clock), once)
+    traits = trait_observations(untold(TRAIT_OBSERVATIONS), clock)
+    write(TRAIT_OBSERVATIONS, traits, once)
+    write(SIGHTINGS, sets.sightings(untold(SIGHTINGS), clock), once)
 
 
-def is_stale(night: Night, since: int) -> bool:
-    """Whether the facts as they are cannot be added to."""
-    if not since:
-        return False
-    if night.tables.notes(SIGHTINGS).get("facts") != night.facts:
+def told(night: Night, table: Table) -> int:
+    """The newest batch that a table of facts tells of; 0 if none."""
+    return night.tables.last_transaction(table, "stitch") or 0
+
+
+def is_stale(night: Night) -> bool:
+    """Whether the facts as they are cannot be added to.
+
+    A run that died under other rules may have left its events, or some of its facts.
+    """
+    facts = [night.tables.notes(t) for t in (IDENTITY_SETS, TRAIT_OBSERVATIONS, SIGHTINGS)]
+    if any(made.get("facts", night.facts) != night.facts for made in facts):
         return True
-    displaced = night.lake.read(DUPLICATE_CALLS).where("displaced").where(F.col("batch") > since)
-    return not displaced.isEmpty()
+    if holds_other_extractions(night):
+        return True
+    displaced = night.lake.read(DUPLICATE_CALLS).where("displaced")
+    return not displaced.where(F.col("batch") > told(night, SIGHTINGS)).isEmpty()
+
+
+def holds_other_extractions(night: Night) -> bool:
+    """Whether an event's identifiers were taken by other rules; statistics skip the rest."""
+    sql = f"select 1 from events where extraction <> '{night.extraction.fingerprint}' limit 1"  # noqa: S608
+    return bool(night.tables.query(sql, events=(EVENTS, None)).num_rows)
 
 
 def re_extract(night: Night) -> None:
     """Take identifiers from stored events again, where they were taken by other rules."""
-    events = night.lake.read(EVENTS)
-    extraction = night.extraction
-    if events.where(F.col("extraction") != extraction.fingerprint).isEmpty():
-        return
-    night.lake.replace(EVENTS, re_extracted(events, extraction), night.transaction("extract"))
+    if holds_other_extractions(night):
+        events = re_extracted(night.lake.read(EVENTS), night.extraction)
+        night.lake.replace(EVENTS, events, night.transaction("extract"))
 
 
 def resolve(night: Night) -> None:

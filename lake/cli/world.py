@@ -881,9 +881,7 @@ class _Object:
     def write(self, landing: Path) -> None:
         path = landing / self.path
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(
-            _gzip(b"".join(b"%b\n" % line.raw for line in self.lines), self.truncated)
-        )
+        path.write_bytes(_gzip(b"".join(b"%b\n" % line.raw for line in self.lines), self.truncated))
         os.utime(path, ns=(self.written * 1_000_000, self.written * 1_000_000))
 
 
