@@ -21,8 +21,6 @@ from typing import TYPE_CHECKING, Any
 import deltalake
 import pyarrow as pa
 from deltalake.exceptions import TableNotFoundError
-from py4j.protocol import Py4JJavaError
-from pyspark.errors import PythonException
 
 from lake.errors import CommitError
 from lake.io.objects import objects_for
@@ -301,6 +299,9 @@ class Lake:
 
 def kinds(failure: Exception) -> str:
     """The kinds of a failure and of its causes, without their texts, which may quote a row."""
+    from py4j.protocol import Py4JJavaError
+    from pyspark.errors import PythonException
+
     if isinstance(failure, PythonException):
         raised = re.findall(r"^([A-Za-z_][\w.]*)(?::|$)", str(failure), re.MULTILINE)
         return f"{raised[-1]} in a Python worker" if raised else "a Python worker failed"
