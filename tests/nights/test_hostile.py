@@ -108,10 +108,10 @@ def landed(landing: Path) -> dict[tuple[str, int], str]:
     landing.mkdir()
     expected: dict[tuple[str, int], str] = {}
 
-    def put(name: str, data: bytes, *fates: str | None) -> None:
-        (landing / name).write_bytes(data)
-        if len(data) < 1 << 16:  # an independent count of the lines and of what can be read
-            text, whole = unpacked(data)
+    def put(name: str, body: bytes, *fates: str | None) -> None:
+        (landing / name).write_bytes(body)
+        if len(body) < 1 << 16:  # an independent count of the lines and of what can be read
+            text, whole = unpacked(body)
             counted = text.count(b"\n") + (not whole)
             assert counted == len(fates), name
         expected.update({(name, n): f for n, f in enumerate(fates, 1) if f is not None})

@@ -255,15 +255,15 @@ def files(root: str | Path) -> dict[str, tuple[int, int]]:
     return found
 
 
-def unpacked(data: bytes) -> tuple[bytes, bool]:
+def unpacked(body: bytes) -> tuple[bytes, bool]:
     """The text of a landing object and whether all of it could be read."""
-    if not data.startswith(b"\x1f\x8b"):
-        return data, True
+    if not body.startswith(b"\x1f\x8b"):
+        return body, True
     unzip = zlib.decompressobj(wbits=31)
     text = b""
     try:
-        for byte in range(len(data)):
-            text += unzip.decompress(data[byte : byte + 1])
+        for byte in range(len(body)):
+            text += unzip.decompress(body[byte : byte + 1])
     except zlib.error:
         return text, False
     return text, unzip.eof
