@@ -7,11 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from pyspark.sql import SparkSession
 
 from lake.io.session import spark_session
 
 pytest_plugins = ["tests.support.fixtures_s3", "tests.support.fixtures_cluster"]
+
+# The same examples in every run, and no judgement by the clock: machines are noisy.
+settings.register_profile(
+    "steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("steady")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
