@@ -16,6 +16,7 @@ from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
+from lake.errors import SetupError
 from lake.quality.facts import Tally
 
 if TYPE_CHECKING:
@@ -156,6 +157,10 @@ def _library() -> Any:
     # Read when the library is imported. A process without a main file (`python -c`) ends silently
     # at this import where grpcio is absent, because pyspark.sql.connect takes it for a doctest.
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    import great_expectations
-
+    try:
+        import great_expectations
+    except SystemExit as silent:
+        raise SetupError(
+            "Great Expectations cannot be loaded by `python -c` without grpcio: start from a file."
+        ) from silent
     return great_expectations

@@ -24,6 +24,9 @@ from lake.errors import NotFound
 from tests.nights.conftest import Lake, Zone
 from tests.support.nights import AS_OF, SHOP_IDENTITY, Contents, Crash, Site, copied, site
 
+#: Whole nights by the dozen: run by `make soak`.
+pytestmark = pytest.mark.soak
+
 ROOT = Path(__file__).resolve().parents[2]
 
 #: What a night calls its commit boundaries, in order, but for scratch tables.

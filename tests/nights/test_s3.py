@@ -6,8 +6,13 @@ import json
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from tests.nights.conftest import Lake
 from tests.support.nights import AS_OF, Site
+
+#: Whole nights by the dozen: run by `make soak`.
+pytestmark = pytest.mark.soak
 
 
 def test_a_night_on_s3_is_the_night_on_disk(one_night: Lake, on_s3: Site) -> None:
