@@ -102,8 +102,11 @@ def write_changes(night: Night) -> None:
             "publication": F.lit(number).cast("bigint"),
         }
     )
-    # Replaced, because a run that the gate held back has told of this publication before.
-    lake.replace(IDENTITY_CHANGES, numbered, once, where=f"publication = {number}")
+    told = f"publication = {number}"
+    if night.tables.any(IDENTITY_CHANGES, told):  # by a run that the gate held back
+        lake.replace(IDENTITY_CHANGES, numbered, once, where=told)
+    else:
+        lake.append(IDENTITY_CHANGES, numbered, once)
     own = lake.read(IDENTITY_CHANGES).where(F.col("publication") == number)
     current = now.select("profile_id").distinct()
     old = _before(lake, PROFILE_REDIRECTS, earlier)

@@ -104,8 +104,7 @@ def is_stale(night: Night) -> bool:
 
 def holds_other_extractions(night: Night) -> bool:
     """Whether an event's identifiers were taken by other rules; statistics skip the rest."""
-    sql = f"select 1 from events where extraction <> '{night.extraction.fingerprint}' limit 1"  # noqa: S608
-    return bool(night.tables.query(sql, events=(EVENTS, None)).num_rows)
+    return night.tables.any(EVENTS, f"extraction <> '{night.extraction.fingerprint}'")
 
 
 def re_extract(night: Night) -> None:

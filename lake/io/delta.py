@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 #: Folder of tables that live as long as one run.
 SCRATCH = "_scratch"
 
+#: As many files are opened each for itself; of more, the log's statistics skip most.
+FEW_FILES = 64
+
 
 @dataclass(frozen=True)
 class Transaction:
@@ -137,6 +140,13 @@ class Tables:
             builder = builder.register(name, opened)
         return pa.table(builder.execute(sql).read_all())
 
+    def any(self, table: Table, where: str) -> bool:
+        """Whether a row of the newest version is as ``where`` says; false where there is no table.
+
+        ``where`` is SQL of the product's own making, never a customer's value.
+        """
+        return bool(self.query(f"select 1 from t where {where} limit 1", t=(table, None)).num_rows)  # noqa: S608
+
     def create(self, table: Table) -> None:
         """Make the table, empty, with its declared properties; nothing if it exists."""
         if self.open(table) is not None:
@@ -179,6 +189,20 @@ class Tables:
         )
 
 
+def plain_files(opened: deltalake.DeltaTable, path: str) -> list[str] | None:
+    """The table's data files, if they are few and are all there is to know; otherwise None.
+
+    Not so where a file's rows are partly deleted or its columns have other names (such a table
+    asks for a higher protocol), and where Spark would take a path for a pattern.
+    """
+    if opened.protocol().min_reader_version > 1 or set(path) & set("*?[]{}\\%"):
+        return None
+    files = opened.file_uris()
+    if len(files) > FEW_FILES:
+        return None
+    return sorted(file.replace("s3://", "s3a://") for file in files)
+
+
 @dataclass(frozen=True)
 class Scratch:
     """A frame that reads a stored scratch table, and how many rows were stored."""
@@ -203,13 +227,23 @@ class Lake:
     notes: dict[str, Any] = field(default_factory=dict)
 
     def read(self, table: Table, version: int | None = None) -> DataFrame:
-        """The table at a version; an empty frame of its columns where it does not exist yet."""
-        if self.tables.open(table) is None:
+        """The table at a version (default: newest); no rows where it does not exist yet.
+
+        A table of few files is read by the files that its log names: Delta's reader starts some
+        four Spark jobs to learn their names, which on a small lake is half of a night.
+        """
+        opened = self.tables.open(table, version)
+        if opened is None:
             return self.empty(table)
-        reader = self.spark.read.format("delta")
-        if version is not None:
-            reader = reader.option("versionAsOf", str(version))
-        return reader.load(self.tables.path(table)).select(*table.names)
+        path = self.tables.path(table)
+        files = plain_files(opened, path)
+        if files is None:
+            reader = self.spark.read.format("delta").option("versionAsOf", str(opened.version()))
+            return reader.load(path).select(*table.names)
+        if not files:
+            return self.empty(table)
+        reader = self.spark.read.schema(table.ddl).option("basePath", path)
+        return reader.parquet(*files).select(*table.names)
 
     def empty(self, table: Table) -> DataFrame:
         """No rows of the table's columns."""

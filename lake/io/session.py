@@ -49,10 +49,13 @@ LOCAL = {
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.memory": "4g",
+    # A night compiles some hundreds of small classes, and Spark keeps a hundred by default.
+    "spark.sql.codegen.cache.maxEntries": "2000",
     # Delta's own plan strings are long and hold literals; keep them out of the driver's memory.
     "spark.sql.debug.maxToStringFields": "5",
     # Prepended to extraJavaOptions, which the configuration may replace.
-    "spark.driver.defaultJavaOptions": "-Duser.timezone=UTC "
+    # The JVM drops compiled code early where it may keep only 48 MB, as with C1 alone.
+    "spark.driver.defaultJavaOptions": "-Duser.timezone=UTC -XX:ReservedCodeCacheSize=256m "
     f"-Dlog4j2.configurationFile=file:{Path(__file__).with_name('log4j2.properties')}",
     "spark.driver.extraJavaOptions": "-XX:+UseParallelGC",
 }

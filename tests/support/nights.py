@@ -42,7 +42,6 @@ from tests.support.s3 import S3Server
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 AS_OF = datetime(2026, 11, 5, tzinfo=UTC)
-HISTORY = frozenset(("identity_changes", "profile_redirects"))
 LINEAGE = frozenset(("batch", "object", "etag", "line"))
 #: Tables whose rows depend on how many nights there were.
 HISTORY = frozenset((IDENTITY_CHANGES.name, PROFILE_REDIRECTS.name))

@@ -7,6 +7,7 @@ simply its greatest number, and everything after this step works on integers.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import groupby
 from operator import itemgetter
 
 from lake.identity.resolve.model import Identifier, Sighting
@@ -14,10 +15,11 @@ from lake.identity.resolve.rules import Rules
 
 # Equal order happens only where one call is given twice; the identifiers keep even that total.
 _ORDER = itemgetter(2, 3)
+_SAME = itemgetter(2, 3, 0)
 
 
 class Universe:
-    """``sightings`` in order; ``identifiers`` and ``types`` from the strongest down.
+    """``sightings`` in order, each once; ``identifiers`` and ``types`` from the strongest down.
 
     Priority is (place of the type, type, value): within a type the value that sorts last is the
     weakest. ``kind[i]`` is the type's number of identifier ``i``; ``members[set]`` the identifier
@@ -27,7 +29,8 @@ class Universe:
     __slots__ = ("bond", "identifiers", "kind", "members", "sightings", "types")
 
     def __init__(self, sightings: Iterable[Sighting], rules: Rules) -> None:
-        self.sightings = sorted(sightings, key=_ORDER)
+        # A row given twice is one sighting: at the mapping cap, folding it again could matter.
+        self.sightings = [next(same) for _, same in groupby(sorted(sightings, key=_ORDER), _SAME)]
         carried = {sighting.identity_set: sighting.identifiers for sighting in self.sightings}
         rank, unlisted = rules.rank, len(rules.priority)
         distinct: set[Identifier] = set().union(*carried.values())
