@@ -6,8 +6,8 @@ holds, so a step that is run again writes nothing. A write that raised may still
 never guessed. Small control tables are written with deltalake, which puts the commit file
 conditionally; data tables with Spark.
 
-Tables are addressed by path under the lake's root. Tables whose name starts with ``_`` lie in
-``_scratch`` and are dropped at the end of a run.
+Tables are addressed by path under the lake's root. What a run stores for itself lies in
+``_scratch`` (`lake.io.scratch`) and is dropped at its end.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import deltalake
@@ -24,10 +25,12 @@ from deltalake.exceptions import TableNotFoundError
 
 from lake.errors import CommitError
 from lake.io.objects import objects_for
-from lake.schema import Column, Table
+from lake.io.scratch import Store, Stored, store_list, stored, written
+from lake.schema import Table
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.types import StructType
 
     from lake.io.objects import StorageSettings
 
@@ -74,9 +77,7 @@ class Tables:
 
     def path(self, table: Table) -> str:
         """Where the table lies, as Spark addresses it."""
-        folder = f"{SCRATCH}/" if table.name.startswith("_") else ""
-        path = f"{self.root.rstrip('/')}/{folder}{table.name.removeprefix('_')}"
-        return path.replace("s3://", "s3a://")
+        return f"{self.root.rstrip('/')}/{table.name}".replace("s3://", "s3a://")
 
     def uri(self, table: Table) -> str:
         """Where the table lies, as deltalake addresses it."""
@@ -205,7 +206,7 @@ def plain_files(opened: deltalake.DeltaTable, path: str) -> list[str] | None:
 
 @dataclass(frozen=True)
 class Scratch:
-    """A frame that reads a stored scratch table, and how many rows were stored."""
+    """A frame that reads stored rows, and how many were stored."""
 
     frame: DataFrame
     rows: int
@@ -276,16 +277,39 @@ class Lake:
         )
 
     def scratch(self, name: str, frame: DataFrame) -> Scratch:
-        """The frame written to a table of this run and read back: its lineage ends there.
+        """The frame stored for this run and read back: its lineage ends there.
 
-        A restarted run finds the table whole or writes it again; it is never read half. Rows come
-        from the table's log. Raises CommitError as every write does.
+        A restarted run finds the rows whole or stores them again; they are never read half.
+        Raises CommitError if they cannot be stored.
         """
-        columns = tuple(Column(f.name, f.dataType.simpleString(), "") for f in frame.schema.fields)
-        table = Table(f"_{name}", "", (), columns, "run")
-        options = {"overwriteSchema": "true"}
-        self._write(table, frame, Transaction(self.run, 1), "overwrite", options)
-        return Scratch(self.read(table), self.tables.rows(table))
+        return self.scratch_files(name, frame.schema, partial(written, frame))
+
+    def scratch_files(
+        self,
+        name: str,
+        schema: StructType | str,
+        write: Callable[[Store, str], Stored],
+    ) -> Scratch:
+        """The same for whatever writes Parquet files of this schema below a folder it is given."""
+        store = objects_for(self.tables.root, self.tables.storage)
+        folder = f"{self.tables.scratch_folder}/{self.run}/{name}"
+        files = stored(store, f"{folder}.json")
+        if files is None:
+            self.before_commit(f"_{name}")
+            try:
+                files = write(store, folder)
+            except Exception as failure:
+                raise CommitError(
+                    f"_{name}: this run could not store its rows ({kinds(failure)}). Run again."
+                ) from failure
+            store_list(store, f"{folder}.json", files)
+            self.after_commit(f"_{name}", "wrote")
+        else:
+            self.after_commit(f"_{name}", "kept")
+        if not files.files:
+            return Scratch(self.spark.createDataFrame([], schema), 0)
+        paths = [file.replace("s3://", "s3a://") for file in files.files]
+        return Scratch(self.spark.read.schema(schema).parquet(*paths), files.rows)
 
     def drop_scratch(self) -> None:
         """Remove the run's scratch tables."""
@@ -304,8 +328,7 @@ class Lake:
             self.after_commit(table.name, "kept")
             return
         conformed = table.conform(frame)
-        if not table.name.startswith("_"):
-            self.tables.create(table)
+        self.tables.create(table)
         if table.sorted_by and not table.partitioned_by:
             conformed = conformed.sort(*table.sorted_by)
         self.before_commit(table.name)
