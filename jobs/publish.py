@@ -102,9 +102,10 @@ def write_changes(night: Night) -> None:
             "publication": F.lit(number).cast("bigint"),
         }
     )
-    told = f"publication = {number}"
-    if night.tables.any(IDENTITY_CHANGES, told):  # by a run that the gate held back
-        lake.replace(IDENTITY_CHANGES, numbered, once, where=told)
+    if night.tables.any(IDENTITY_CHANGES, f"publication = {number}"):
+        # A run that the gate held back has told of this publication before.
+        others = lake.read(IDENTITY_CHANGES).where(F.col("publication") != number)
+        lake.replace(IDENTITY_CHANGES, others.unionByName(numbered), once)
     else:
         lake.append(IDENTITY_CHANGES, numbered, once)
     own = lake.read(IDENTITY_CHANGES).where(F.col("publication") == number)

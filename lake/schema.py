@@ -62,15 +62,19 @@ class Table:
         maximum of an e-mail column would outlive an erasure; ``dataSkippingStatsColumns`` names
         only columns that hold no personal data.
         """
-        plain = [c.name for c in self.columns if not c.personal and _has_statistics(c.type)]
         days = 30 if self.audience == "published" else 7
         return {
             "delta.checkpointPolicy": "classic",
-            "delta.dataSkippingStatsColumns": ",".join(plain),
+            "delta.dataSkippingStatsColumns": ",".join(self.with_statistics),
             "delta.deletedFileRetentionDuration": f"interval {days} days",
             "delta.logRetentionDuration": f"interval {days + 7} days",
             **self.properties,
         }
+
+    @property
+    def with_statistics(self) -> tuple[str, ...]:
+        """Columns whose least and greatest value the log may hold: no personal data."""
+        return tuple(c.name for c in self.columns if not c.personal and _has_statistics(c.type))
 
     def conform(self, frame: DataFrame) -> DataFrame:
         """The frame with exactly this table's columns, in order.

@@ -3,8 +3,8 @@
 A commit carries a transaction (application, version). Delta skips a transaction it already
 holds, so a step that is run again writes nothing. A write that raised may still have committed
 (the answer can be lost on the way back); its outcome is read back from the table's own log and
-never guessed. Small control tables are written with deltalake, which puts the commit file
-conditionally; data tables with Spark.
+never guessed. Spark's workers write the data files and deltalake commits them: it puts the
+commit file conditionally, on disk and on S3, and needs no Spark job to know a table's state.
 
 Tables are addressed by path under the lake's root. What a run stores for itself lies in
 ``_scratch`` (`lake.io.scratch`) and is dropped at its end.
@@ -14,18 +14,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import deltalake
 import pyarrow as pa
 from deltalake.exceptions import TableNotFoundError
+from deltalake.transaction import AddAction, RemoveAction
 
-from lake.errors import CommitError
+from lake.errors import CommitError, LakeError
+from lake.io.files import File, Layout, Store, written
 from lake.io.objects import objects_for
-from lake.io.scratch import Store, Stored, store_list, stored, written
+from lake.io.scratch import Stored, store_list, stored, stored_frame
 from lake.schema import Table
 
 if TYPE_CHECKING:
@@ -161,6 +165,42 @@ class Tables:
             storage_options=storage_options(self.storage),
         )
 
+    def commit(
+        self,
+        table: Table,
+        files: Sequence[File],
+        mode: str,
+        transaction: Transaction,
+        notes: Mapping[str, Any],
+    ) -> None:
+        """Add files that lie in the table's folder, in one commit; with mode ``overwrite`` they
+        take the place of all others.
+
+        Raises what deltalake raises, also where another commit came first: it is never rebased.
+        """
+        opened = self.open(table)
+        assert opened is not None
+        folder = f"{self.uri(table)}/"
+        by = list(table.partitioned_by)
+        actions: list[AddAction | RemoveAction] = [
+            AddAction(
+                path=file.uri.removeprefix(folder),
+                size=file.size,
+                partition_values=dict.fromkeys(by, file.partition),
+                modification_time=time.time_ns() // 1_000_000,
+                data_change=True,
+                stats=file.statistics,
+            )
+            for file in files
+        ]
+        opened.create_write_transaction(
+            actions,
+            mode,
+            table.arrow,
+            partition_by=by,
+            commit_properties=_commit_properties(transaction, notes, max_commit_retries=0),
+        )
+
     @property
     def scratch_folder(self) -> str:
         """Where what a run needs for itself lies."""
@@ -177,17 +217,24 @@ class Tables:
         self.create(table)
         if self.holds(table, transaction):
             return
-        application = deltalake.Transaction(transaction.application, transaction.version)
         deltalake.write_deltalake(
             self.uri(table),
             rows,
             mode="append",
             storage_options=storage_options(self.storage),
-            commit_properties=deltalake.CommitProperties(
-                custom_metadata={"userMetadata": json.dumps(notes, sort_keys=True)},
-                app_transactions=[application],
-            ),
+            commit_properties=_commit_properties(transaction, notes),
         )
+
+
+def _commit_properties(
+    transaction: Transaction, notes: Mapping[str, Any], max_commit_retries: int | None = None
+) -> deltalake.CommitProperties:
+    """What a commit says of itself: its transaction and notes."""
+    return deltalake.CommitProperties(
+        custom_metadata={"userMetadata": json.dumps(notes, sort_keys=True)},
+        max_commit_retries=max_commit_retries,
+        app_transactions=[deltalake.Transaction(transaction.application, transaction.version)],
+    )
 
 
 def plain_files(opened: deltalake.DeltaTable, path: str) -> list[str] | None:
@@ -252,7 +299,7 @@ class Lake:
 
     def append(self, table: Table, frame: DataFrame, transaction: Transaction) -> None:
         """Add the frame's rows in one commit, once."""
-        self._write(table, frame, transaction, "append", {})
+        self._write(table, frame, transaction, "append")
 
     def append_rows(
         self,
@@ -268,13 +315,9 @@ class Lake:
         self.tables.append_rows(table, rows, transaction, {"run": self.run, **notes})
         self.after_commit(table.name, "wrote")
 
-    def replace(
-        self, table: Table, frame: DataFrame, transaction: Transaction, where: str | None = None
-    ) -> None:
-        """Make the frame the table's whole content, or what it holds ``where`` says, once."""
-        self._write(
-            table, frame, transaction, "overwrite", {"replaceWhere": where} if where else {}
-        )
+    def replace(self, table: Table, frame: DataFrame, transaction: Transaction) -> None:
+        """Make the frame the table's whole content, in one commit, once."""
+        self._write(table, frame, transaction, "overwrite")
 
     def scratch(self, name: str, frame: DataFrame) -> Scratch:
         """The frame stored for this run and read back: its lineage ends there.
@@ -282,7 +325,7 @@ class Lake:
         A restarted run finds the rows whole or stores them again; they are never read half.
         Raises CommitError if they cannot be stored.
         """
-        return self.scratch_files(name, frame.schema, partial(written, frame))
+        return self.scratch_files(name, frame.schema, partial(stored_frame, frame))
 
     def scratch_files(
         self,
@@ -315,35 +358,34 @@ class Lake:
         """Remove the run's scratch tables."""
         self.tables.drop_scratch()
 
-    def _write(
-        self,
-        table: Table,
-        frame: DataFrame,
-        transaction: Transaction,
-        mode: str,
-        options: Mapping[str, str],
-    ) -> None:
+    def _write(self, table: Table, frame: DataFrame, transaction: Transaction, mode: str) -> None:
         """One commit of conformed rows, made once; nothing if the table holds the transaction."""
         if self.tables.holds(table, transaction):
             self.after_commit(table.name, "kept")
             return
         conformed = table.conform(frame)
-        self.tables.create(table)
         if table.sorted_by and not table.partitioned_by:
             conformed = conformed.sort(*table.sorted_by)
-        self.before_commit(table.name)
-        writer = (
-            conformed.write.format("delta")
-            .mode(mode)
-            .option("txnAppId", transaction.application)
-            .option("txnVersion", str(transaction.version))
-            .option("userMetadata", json.dumps({"run": self.run, **self.notes}, sort_keys=True))
-        )
+        self.tables.create(table)
         try:
-            writer.options(**options).save(self.tables.path(table))
+            files = self._files(table, conformed)
+            self.before_commit(table.name)
+            self.tables.commit(table, files, mode, transaction, {"run": self.run, **self.notes})
+        except LakeError:
+            raise
         except Exception as failure:
             self._settle(table, transaction, failure)
         self.after_commit(table.name, "wrote")
+
+    def _files(self, table: Table, frame: DataFrame) -> list[File]:
+        """The frame's rows as files in the table's folder that no commit names yet.
+
+        The name is unlike any other writer's: a run that was taken for dead may still write.
+        """
+        store = objects_for(self.tables.root, self.tables.storage)
+        name = f"{self.tables.uri(table)}/{{}}part-{self.run}-{uuid4().hex[:12]}-"
+        by = table.partitioned_by[0] if table.partitioned_by else None
+        return written(frame, store, Layout(name, table.arrow, by, table.with_statistics))
 
     def _settle(self, table: Table, transaction: Transaction, failure: Exception) -> None:
         """A write that raised has committed if the table says so; otherwise the failure stands."""
