@@ -118,10 +118,13 @@ def score(root: Path, world: World) -> dict[str, Any]:
 def closing(folder: Path, config: Path, scored: dict[str, Any]) -> str:
     """How right the profiles are, and lines to paste."""
     lake = folder / "lake"
+    mixed = "no profile holds two people"
+    if scored["mixed_profiles"]:
+        most = scored["most_people_in_one"]
+        mixed = f"{scored['mixed_profiles']} profiles hold several people, the worst {most}"
     return f"""
 Against the known truth, over pairs of identifiers:
-  precision {scored["precision"]:.4f}   recall {scored["recall"]:.4f}
-  {scored["mixed_profiles"]} profiles hold several people, one {scored["most_people_in_one"]}
+  precision {scored["precision"]:.4f}   recall {scored["recall"]:.4f}   {mixed}
 
 Look at it:
   .venv/bin/profile-lake lookup email ann@example.com --config {config}

@@ -15,7 +15,7 @@ from lake.identity.ids import identifier_key
 from lake.io import publications
 from lake.io.control import Control
 from lake.io.delta import Tables
-from lake.io.objects import StorageSettings, objects_for
+from lake.io.objects import StorageSettings, canonical_uri, objects_for
 from lake.tables import EVENTS, PROFILE_IDENTIFIERS, PROFILES, SET_PROFILES, table
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ def opened(
 
     Raises NotFound if nothing was published yet or there is no such publication.
     """
+    root = canonical_uri(root)  # Spark would take a relative folder from where it was started
     tables = Tables(root, storage)
     if publication is None:
         shown = Control(root, objects_for(root, storage)).current()

@@ -8,14 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.nights.conftest import Lake
 from tests.support.cluster import SparkCluster
 from tests.support.nights import AS_OF, Site
-
-#: Whole nights by the dozen: run by `make soak`.
-pytestmark = pytest.mark.soak
 
 ROOT = Path(__file__).resolve().parents[2]
 JARS = ROOT / "jars" / "lib"

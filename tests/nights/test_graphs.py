@@ -13,9 +13,6 @@ from pyspark.sql import SparkSession
 from tests.support import graphs as g
 from tests.support.nights import land, partition, site
 
-#: Whole nights by the dozen: run by `make soak`.
-pytestmark = pytest.mark.soak
-
 #: Name and file; the reference partition where one is published with the graph.
 GRAPHS = {
     "CA-CondMat": "CA-CondMat.txt.gz",

@@ -20,9 +20,6 @@ from pyspark.sql import SparkSession
 from tests.support.graphs import union_find
 from tests.support.nights import AS_OF, Site, partition, site
 
-#: Whole nights by the dozen: run by `make soak`.
-pytestmark = pytest.mark.soak
-
 FILES = {
     "crm": "multi-source-crm/segment_events.jsonl.gz",
     "scipy": "git-identities/scipy.events.jsonl.gz",

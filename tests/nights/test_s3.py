@@ -6,13 +6,8 @@ import json
 from datetime import timedelta
 from pathlib import Path
 
-import pytest
-
 from tests.nights.conftest import Lake
 from tests.support.nights import AS_OF, Site
-
-#: Whole nights by the dozen: run by `make soak`.
-pytestmark = pytest.mark.soak
 
 
 def test_a_night_on_s3_is_the_night_on_disk(one_night: Lake, on_s3: Site) -> None:
@@ -27,7 +22,7 @@ def test_a_night_on_s3_is_the_night_on_disk(one_night: Lake, on_s3: Site) -> Non
     }
     assert on_s3.contents() == one_night.contents
     assert on_s3.leftovers() == one_night.site.leftovers()
-    assert on_s3.place.objects.children(f"{on_s3.root}/_scratch") == []
+    assert list(on_s3.place.objects.versions(f"{on_s3.root}/_scratch")) == []
 
     versions = on_s3.versions()
     assert on_s3.run(AS_OF + timedelta(days=1))["status"] == "noop"

@@ -21,7 +21,6 @@ def test_a_second_run_is_a_noop_and_writes_nothing(one_night: Lake) -> None:
     assert files(one_night.site.root) == before
 
 
-@pytest.mark.soak
 def test_three_nights_show_what_one_shows(one_night: Lake, zone: Zone, tmp_path: Path) -> None:
     landing = tmp_path / "landing"
     lake = site(tmp_path, zone.sources(landing), judged=False)
@@ -36,7 +35,6 @@ def test_three_nights_show_what_one_shows(one_night: Lake, zone: Zone, tmp_path:
     assert lake.leftovers() == one_night.site.leftovers()
 
 
-@pytest.mark.soak
 def test_copies_received_earlier_that_land_later_take_their_place(
     one_night: Lake, two_nights: Lake
 ) -> None:
@@ -48,7 +46,6 @@ def test_copies_received_earlier_that_land_later_take_their_place(
     assert lake.leftovers() == one_night.site.leftovers()
 
 
-@pytest.mark.soak
 def test_an_object_landed_twice_or_under_another_name_changes_no_profile(
     one_night: Lake, tmp_path: Path
 ) -> None:
