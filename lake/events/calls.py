@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from operator import attrgetter
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, cast
 
 import msgspec
@@ -77,8 +78,11 @@ _any_call = msgspec.json.Decoder(_AnyCall).decode
 _value = msgspec.json.Decoder(Raw).decode
 _string = msgspec.json.Decoder(str).decode
 _types: Final = frozenset(("identify", "track", "page", "screen", "group", "alias"))
-_GROUP = 64
+_GROUP = 32
 _REFUSED = (msgspec.MsgspecError, ValueError, RecursionError)
+_message_id = attrgetter("message_id")
+# What `[` and `{` have in common; no other ASCII character has it.
+_BRACKET_BITS: Final = np.uint8(0xDF)
 
 
 def calls(lines: Sequence[bytes]) -> list[Call | Rejection]:
@@ -90,16 +94,34 @@ def calls(lines: Sequence[bytes]) -> list[Call | Rejection]:
     found: list[Call | Rejection] = []
     for at in range(0, len(lines), _GROUP):
         group = lines[at : at + _GROUP]
-        try:
-            decoded = list(map(_call, group))
-        except _REFUSED:
-            found += map(call, group)
-        else:
-            found += [
-                read if read.message_id and line.isascii() and not _is_bushy(line) else call(line)
-                for line, read in zip(group, decoded, strict=True)
-            ]
+        found += (_is_sound(group) and _plain_calls(group)) or map(call, group)
     return found
+
+
+def _plain_calls(group: Sequence[bytes]) -> list[Call] | None:
+    """The calls of lines in which all is as usual; None where one line is not so."""
+    try:
+        found = list(map(_call, group))
+    except _REFUSED:
+        return None
+    return found if all(map(_message_id, found)) else None
+
+
+def _is_sound(group: Sequence[bytes]) -> bool:
+    """Whether all lines are seen at once to be UTF-8 and not nested too deeply: together they
+    have fewer brackets than the limit on one of them."""
+    text = b"\n".join(group)
+    brackets = np.frombuffer(text, np.uint8) & _BRACKET_BITS == ord("[")
+    if np.count_nonzero(brackets) > DEPTH_LIMIT:
+        return not any(map(_is_bushy, group)) and _is_utf8(text)
+    return _is_utf8(text)
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        return text.isascii() or bool(text.decode())
+    except UnicodeDecodeError:
+        return False
 
 
 def call(line: bytes) -> Call | Rejection:

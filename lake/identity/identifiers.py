@@ -29,12 +29,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, cast
 
 import msgspec
+from msgspec import Raw
 
 from lake.errors import ConfigError
 from lake.identity import normalise
@@ -50,6 +51,7 @@ VALUE_LIMIT: Final = 1000
 _VERSION = 1
 _TYPE_LIMIT = 100
 _NEVER = frozenset(("group_id",))
+_DESCRIBING = frozenset(("identify", "group"))
 
 
 @dataclass(frozen=True)
@@ -200,7 +202,9 @@ class Extractor:
         self._traits = _Told(keyed + email)
         self._properties = _Told(keyed + (email if extraction.properties_email else []))
         self._context = _context(self._traits.shape)
+        #: What was met before: by all that a call tells, and by userId and anonymousId alone.
         self._sets: dict[tuple[Identifier, ...], IdentitySet] = {}
+        self._plain: dict[tuple[str | None, str | None], IdentitySet] = {}
 
     def __call__(
         self,
@@ -212,29 +216,73 @@ class Extractor:
         properties: Text,
     ) -> IdentitySet:
         """The identity set of a call."""
+        nested: list[Identifier] = []
+        if kind in _DESCRIBING:
+            if traits:
+                self._traits.add(self._traits.shape.read(traits), nested)
+        elif properties:
+            self._properties.add(self._properties.shape.read(properties), nested)
+        if context:
+            self._add_context(self._context.read(context), nested)
+        return self._found(kind, user_id, anonymous_id, nested)
+
+    def column(
+        self,
+        kinds: Sequence[str],
+        user_ids: Sequence[str | None],
+        anonymous_ids: Sequence[str | None],
+        contexts: Sequence[Raw],
+        traits: Sequence[Raw],
+        properties: Sequence[Raw],
+    ) -> list[IdentitySet]:
+        """The identity sets of many calls, given field by field, as a call of each would give
+        them; most of a batch's calls carry what others did, and cost a look-up."""
+        nested: dict[int, list[Identifier]] = {}
+        for row, told in self._traits.shape.told(traits):
+            if kinds[row] in _DESCRIBING:
+                self._traits.add(told, nested.setdefault(row, []))
+        for row, told in self._properties.shape.told(properties):
+            if kinds[row] not in _DESCRIBING:
+                self._properties.add(told, nested.setdefault(row, []))
+        for row, told in self._context.told(contexts):
+            self._add_context(told, nested.setdefault(row, []))
+        sets = list(map(self._plain.get, zip(user_ids, anonymous_ids, strict=True)))
+        aliases = {i for i, kind in enumerate(kinds) if kind == "alias"} if "alias" in kinds else ()
+        for row in {i for i, known in enumerate(sets) if known is None}.union(nested, aliases):
+            pair, more = (user_ids[row], anonymous_ids[row]), nested.get(row)
+            sets[row] = self._found(kinds[row], *pair, more or ())
+            if not more and row not in aliases:
+                self._remember(self._plain, pair, sets[row])
+        return cast(list[IdentitySet], sets)
+
+    def _found(
+        self,
+        kind: str,
+        user_id: str | None,
+        anonymous_id: str | None,
+        nested: Sequence[Identifier],
+    ) -> IdentitySet:
+        """The identity set of a call in whose nested objects these were found."""
         found: list[Identifier] = []
         if user_id and "user_id" in self._named:
             found.append(("user_id", user_id))
         if kind != "alias":
             if anonymous_id and "anonymous_id" in self._named:
                 found.append(("anonymous_id", anonymous_id))
-            if kind in ("identify", "group"):
-                if traits:
-                    self._traits.add(self._traits.shape.read(traits), found)
-            elif properties:
-                self._properties.add(self._properties.shape.read(properties), found)
-            if context:
-                self._add_context(context, found)
+            found += nested
         sent = tuple(found)
         known = self._sets.get(sent)
         if known is None:
-            if len(self._sets) >= self._MEMORY:
-                self._sets.clear()
-            known = self._sets[sent] = self._set(sent)
+            known = self._set(sent)
+            self._remember(self._sets, sent, known)
         return known
 
-    def _add_context(self, text: Text, found: list[Identifier]) -> None:
-        context = self._context.read(text)
+    def _remember(self, memory: dict[Any, IdentitySet], key: Any, known: IdentitySet) -> None:
+        if len(memory) >= self._MEMORY:
+            memory.clear()
+        memory[key] = known
+
+    def _add_context(self, context: Any, found: list[Identifier]) -> None:
         if context is None:
             return
         if context.traits is not None:

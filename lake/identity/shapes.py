@@ -3,7 +3,7 @@ tolerantly where they do not."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -13,6 +13,9 @@ Text: TypeAlias = Raw | bytes | str | None
 """JSON text; None or empty where there is none."""
 
 _ABSENT = Raw(b"")
+_EMPTY = Raw(b"{}")
+_GROUP = 64
+_FEW_KEYS = 3
 _REFUSED = (msgspec.MsgspecError, ValueError, RecursionError)
 _string = msgspec.json.Decoder(str).decode
 _list = msgspec.json.Decoder(list[Raw]).decode
@@ -34,6 +37,8 @@ class Shape:
         self._kinds = {attribute: kind for attribute, (_, kind) in fields.items()}
         self.struct = msgspec.defstruct("Wanted", typed, rename=keys, gc=False)
         self._typed: Callable[[Text], Any] = _decoder(self.struct | None)
+        self._nothing = self.struct()
+        self._keys = [key.encode() for key in keys.values()]
         raw = msgspec.defstruct("Sent", [(a, Raw, _ABSENT) for a in keys], rename=keys, gc=False)
         self._raw: Callable[[Text], Any] = _decoder(raw)
 
@@ -43,6 +48,30 @@ class Shape:
             return self._typed(text)
         except _REFUSED:
             return self._tolerant(text)
+
+    def told(self, texts: Sequence[Raw | None]) -> list[tuple[int, Any]]:
+        """The rows of a column of texts that tell something wanted, and what `read` gives for
+        each. A row that tells nothing costs next to nothing."""
+        found: list[tuple[int, Any]] = []
+        for at in range(0, len(texts), _GROUP):
+            group = [text or _EMPTY for text in texts[at : at + _GROUP]]
+            if not self._may_tell(group):
+                continue
+            try:
+                read = list(map(self._typed, group))
+            except _REFUSED:
+                read = list(map(self.read, group))
+            nothing = self._nothing
+            found += [(at + i, each) for i, each in enumerate(read) if each != nothing]
+        return found
+
+    def _may_tell(self, group: Sequence[Raw]) -> bool:
+        """Whether a wanted key can stand in one of the texts; asked where keys are so few that
+        this is faster than decoding. Behind a backslash a key may be written in other letters."""
+        if len(self._keys) > _FEW_KEYS:
+            return True
+        together = b"".join(group)
+        return b"\\" in together or any(key in together for key in self._keys)
 
     def _tolerant(self, text: Text) -> Any:
         try:

@@ -17,13 +17,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from operator import attrgetter
+from itertools import chain
+from operator import attrgetter, itemgetter
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, cast
 
 import numpy as np
 import pyarrow as pa
 from msgspec import Raw
+from msgspec.structs import astuple
 
 from lake.events.calls import IDENTIFIERS, NAMES, NESTED, TIMES, Call, Sent, calls, digest, instants
 from lake.events.lines import HEAD, LINE_LIMIT, Block, LongLine, UnreadableRest, lines
@@ -43,6 +45,7 @@ _ABSENT: Final = Raw(b"")
 _DAY_MICROS: Final = 86_400_000_000
 _SCHEMA: Final = STAGED_LINES.arrow
 _INSTANT: Final = _SCHEMA.field("received_at").type
+_FIELDS: Final = Call.__struct_fields__
 _SCALARS: Final = ("message_id", "type", *NAMES, *IDENTIFIERS)
 _EXTRACTED_FROM: Final = ("type", "user_id", "anonymous_id", "context", "traits", "properties")
 _FROM: Final = pa.array(["receivedAt", "sentAt", "timestamp", "originalTimestamp", "object"])
@@ -111,7 +114,7 @@ class _Calls:
 
     lines: Sequence[bytes]
     numbers: Sequence[int]
-    fields: dict[str, list[Any]]
+    fields: Mapping[str, Sequence[Any]]
     sets: list[IdentitySet]
 
 
@@ -200,8 +203,8 @@ class _LandingObject:
         read = calls(found)
         whys = {i: r for i, r in enumerate(read) if isinstance(r, Rejection)}
         accepted = self._with_sets(found, numbers, read, whys)
-        long = [(i, s.too_long) for i, s in enumerate(accepted.sets) if s.too_long]
-        if long:
+        if any(map(attrgetter("too_long"), accepted.sets)):
+            long = [(i, s.too_long) for i, s in enumerate(accepted.sets) if s.too_long]
             index = [i for i in range(len(found)) if i not in whys]
             for i, kind in long:
                 why = f"a value of {kind} is over {VALUE_LIMIT} characters"
@@ -224,8 +227,11 @@ class _LandingObject:
             found = [found[i] for i in kept]
             numbers = [numbers[i] for i in kept]
             read = [read[i] for i in kept]
-        fields = {f: list(map(attrgetter(f), read)) for f in Call.__struct_fields__}
-        sets = list(map(self._extractor, *(fields[f] for f in _EXTRACTED_FROM)))
+        columns = list(zip(*map(astuple, cast(Sequence[Call], read)), strict=True)) or [()] * len(
+            _FIELDS
+        )
+        fields = dict(zip(_FIELDS, columns, strict=True))
+        sets = self._extractor.column(*(fields[f] for f in _EXTRACTED_FROM))
         return _Calls(found, numbers, fields, sets)
 
     def _refuse(self, part: LongLine | UnreadableRest) -> None:
@@ -276,8 +282,9 @@ class _LandingObject:
         return pa.RecordBatch.from_arrays(arrays, schema=_SCHEMA)
 
 
-def _json_texts(values: list[Raw]) -> pa.Array:
+def _json_texts(sent: Sequence[Raw]) -> pa.Array:
     """A string column of JSON texts, null where absent or ``null``: joined, not converted."""
+    values = list(sent)
     lengths = np.fromiter(map(len, values), np.int64, len(values))
     for i in np.flatnonzero(lengths == len(b"null")).tolist():
         if bytes(values[i]) == b"null":
@@ -310,12 +317,13 @@ def _time_columns(sent: Mapping[str, Sequence[Sent]], modified: int) -> dict[str
 
 def _identity_columns(sets: Sequence[IdentitySet]) -> dict[str, pa.Array]:
     listed = _SCHEMA.field("identifiers").type
-    pairs = [pair for s in sets for pair in s.identifiers]
-    texts = [pa.array([pair[i] for pair in pairs], pa.string()) for i in (0, 1)]
+    found = list(map(attrgetter("identifiers"), sets))
+    pairs = list(chain.from_iterable(found))
+    texts = [pa.array(list(map(itemgetter(i), pairs)), pa.string()) for i in (0, 1)]
     offsets = np.zeros(len(sets) + 1, np.int32)
-    np.cumsum([len(s.identifiers) for s in sets], out=offsets[1:])
+    np.cumsum(np.fromiter(map(len, found), np.int32, len(found)), out=offsets[1:])
     flat = pa.StructArray.from_arrays(texts, fields=list(listed.value_type))
     return {
         "identifiers": pa.ListArray.from_arrays(pa.array(offsets), flat, type=listed),
-        "identity_set": pa.array([s.key for s in sets], pa.binary()),
+        "identity_set": pa.array(list(map(attrgetter("key"), sets)), pa.binary()),
     }
