@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-from lake.events.calls import Call, calls, digest, instant
+from lake.events.calls import Call, calls, instant, payload_hash
 from lake.events.lines import Block, LongLine, UnreadableRest, lines
 from lake.events.rejection import Reason, Rejection
 from lake.identity.identifiers import VALUE_LIMIT, Extraction, IdentitySet, extractor
@@ -58,7 +58,7 @@ def sent(
         told = _received(read)
         after = 0 if before is None else before + _SECOND
         before = after if told is None else told
-        yield Sent(number, read, before, told is not None, digest(line), identity)
+        yield Sent(number, read, before, told is not None, payload_hash(line), identity)
 
 
 def _read(stream: BinaryIO, limit: int) -> Iterator[tuple[int, bytes, Call | Rejection]]:

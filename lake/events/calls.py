@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import xxhash
 from msgspec import Raw
 from numpy.typing import NDArray
 
@@ -154,8 +155,20 @@ def call(line: bytes) -> Call | Rejection:
 
 
 def digest(line: bytes) -> bytes:
-    """16 bytes that stand for a line: BLAKE2b of its bytes without the line's end."""
+    """16 bytes that name a line: BLAKE2b of its bytes without the line's end. A call without a
+    messageId is known by them, so nobody may be able to find two lines with the same ones."""
     return hashlib.blake2b(line, digest_size=16).digest()
+
+
+def payload_hash(line: bytes) -> bytes:
+    """16 bytes that tell two lines of one messageId apart: XXH3 of the line without its end.
+
+    A tenth of the cost of `digest`, and no cryptographic hash: who sends both lines can make
+    them hash alike. That gains nothing. Both have the one messageId, so one of them is dropped
+    whatever they hash to; it would merely be told as a true repeat of the other, and which of
+    two of the same times is kept, a sender chooses by their times anyway.
+    """
+    return xxhash.xxh3_128_digest(line)
 
 
 def _too_long(found: Call) -> Rejection | None:

@@ -237,23 +237,34 @@ class Extractor:
     ) -> list[IdentitySet]:
         """The identity sets of many calls, given field by field, as a call of each would give
         them; most of a batch's calls carry what others did, and cost a look-up."""
-        nested: dict[int, list[Identifier]] = {}
-        for row, told in self._traits.shape.told(traits):
-            if kinds[row] in _DESCRIBING:
-                self._traits.add(told, nested.setdefault(row, []))
-        for row, told in self._properties.shape.told(properties):
-            if kinds[row] not in _DESCRIBING:
-                self._properties.add(told, nested.setdefault(row, []))
-        for row, told in self._context.told(contexts):
-            self._add_context(told, nested.setdefault(row, []))
+        nested = self._nested(kinds, contexts, traits, properties)
         sets = list(map(self._plain.get, zip(user_ids, anonymous_ids, strict=True)))
         aliases = {i for i, kind in enumerate(kinds) if kind == "alias"} if "alias" in kinds else ()
         for row in {i for i, known in enumerate(sets) if known is None}.union(nested, aliases):
-            pair, more = (user_ids[row], anonymous_ids[row]), nested.get(row)
-            sets[row] = self._found(kinds[row], *pair, more or ())
-            if not more and row not in aliases:
-                self._remember(self._plain, pair, sets[row])
+            pair, more = (user_ids[row], anonymous_ids[row]), nested.get(row, ())
+            found = sets[row] = self._found(kinds[row], *pair, more)
+            if not more and kinds[row] != "alias":
+                self._remember(self._plain, pair, found)
         return cast(list[IdentitySet], sets)
+
+    def _nested(
+        self,
+        kinds: Sequence[str],
+        contexts: Sequence[Raw],
+        traits: Sequence[Raw],
+        properties: Sequence[Raw],
+    ) -> dict[int, list[Identifier]]:
+        """What nested objects tell, by row; most tell nothing."""
+        found: dict[int, list[Identifier]] = {}
+        for row, told in self._traits.shape.told(traits):
+            if kinds[row] in _DESCRIBING:
+                self._traits.add(told, found.setdefault(row, []))
+        for row, told in self._properties.shape.told(properties):
+            if kinds[row] not in _DESCRIBING:
+                self._properties.add(told, found.setdefault(row, []))
+        for row, told in self._context.told(contexts):
+            self._add_context(told, found.setdefault(row, []))
+        return found
 
     def _found(
         self,

@@ -49,21 +49,23 @@ class Shape:
         except _REFUSED:
             return self._tolerant(text)
 
-    def told(self, texts: Sequence[Raw | None]) -> list[tuple[int, Any]]:
+    def told(self, texts: Sequence[Raw]) -> list[tuple[int, Any]]:
         """The rows of a column of texts that tell something wanted, and what `read` gives for
         each. A row that tells nothing costs next to nothing."""
         found: list[tuple[int, Any]] = []
+        nothing = self._nothing
         for at in range(0, len(texts), _GROUP):
-            group = [text or _EMPTY for text in texts[at : at + _GROUP]]
-            if not self._may_tell(group):
-                continue
-            try:
-                read = list(map(self._typed, group))
-            except _REFUSED:
-                read = list(map(self.read, group))
-            nothing = self._nothing
-            found += [(at + i, each) for i, each in enumerate(read) if each != nothing]
+            group = texts[at : at + _GROUP]
+            if self._may_tell(group):
+                read = self._read([text or _EMPTY for text in group])
+                found += [(at + i, each) for i, each in enumerate(read) if each != nothing]
         return found
+
+    def _read(self, group: Sequence[Raw]) -> list[Any]:
+        try:
+            return list(map(self._typed, group))
+        except _REFUSED:
+            return list(map(self.read, group))
 
     def _may_tell(self, group: Sequence[Raw]) -> bool:
         """Whether a wanted key can stand in one of the texts; asked where keys are so few that
@@ -71,7 +73,7 @@ class Shape:
         if len(self._keys) > _FEW_KEYS:
             return True
         together = b"".join(group)
-        return b"\\" in together or any(key in together for key in self._keys)
+        return any(key in together for key in (b"\\", *self._keys))
 
     def _tolerant(self, text: Text) -> Any:
         try:

@@ -27,7 +27,17 @@ import pyarrow as pa
 from msgspec import Raw
 from msgspec.structs import astuple
 
-from lake.events.calls import IDENTIFIERS, NAMES, NESTED, TIMES, Call, Sent, calls, digest, instants
+from lake.events.calls import (
+    IDENTIFIERS,
+    NAMES,
+    NESTED,
+    TIMES,
+    Call,
+    Sent,
+    calls,
+    instants,
+    payload_hash,
+)
 from lake.events.lines import HEAD, LINE_LIMIT, Block, LongLine, UnreadableRest, lines
 from lake.events.rejection import Reason, Rejection
 from lake.identity.identifiers import VALUE_LIMIT, Extraction, IdentitySet, extractor
@@ -201,7 +211,9 @@ class _LandingObject:
     def _accepted(self, found: Sequence[bytes], numbers: Sequence[int]) -> _Calls:
         """The calls of these lines; the others are refused."""
         read = calls(found)
-        whys = {i: r for i, r in enumerate(read) if isinstance(r, Rejection)}
+        whys = {}
+        if Rejection in set(map(type, read)):
+            whys = {i: r for i, r in enumerate(read) if isinstance(r, Rejection)}
         accepted = self._with_sets(found, numbers, read, whys)
         if any(map(attrgetter("too_long"), accepted.sets)):
             long = [(i, s.too_long) for i, s in enumerate(accepted.sets) if s.too_long]
@@ -252,7 +264,7 @@ class _LandingObject:
             **_time_columns({c: accepted.fields[c] for c in TIMES}, self._modified),
             **_identity_columns(accepted.sets),
             "extraction": pa.repeat(self._reading.extraction.fingerprint, rows),
-            "payload_hash": pa.array(list(map(digest, accepted.lines)), pa.binary()),
+            "payload_hash": pa.array(list(map(payload_hash, accepted.lines)), pa.binary()),
             "line": pa.array(accepted.numbers, pa.int64()),
         }
         return self._batch("call", rows, columns)

@@ -26,7 +26,7 @@ _FILE_GROUPS: Final = 4
 #: Columns of many values gain nothing from a dictionary and pay for it.
 _DISTINCT: Final = frozenset(
     ("message_id", "context", "traits", "properties", "payload_hash", "line", "raw", "detail")
-)
+).union(("received_at", "sent_at", "timestamp", "original_timestamp"))
 _REPEATED: Final = [c.name for c in STAGED_LINES.columns if c.name not in _DISTINCT]
 
 
@@ -68,7 +68,11 @@ def _bodies(batches: Iterable[pa.RecordBatch]) -> Iterator[bytes]:
     for first in groups:
         sink = pa.BufferOutputStream()
         with pq.ParquetWriter(
-            sink, STAGED_LINES.arrow, compression="zstd", use_dictionary=_REPEATED
+            sink,
+            STAGED_LINES.arrow,
+            compression="zstd",
+            use_dictionary=_REPEATED,
+            write_statistics=["kind"],  # of no other column would a reader look at them
         ) as writer:
             writer.write_table(first)
             for group in islice(groups, _FILE_GROUPS - 1):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Raw
 from ruamel.yaml import YAML
 
 from lake.errors import ConfigError
@@ -168,3 +169,23 @@ def test_what_was_seen_before_changes_nothing() -> None:
     got = [small(b["type"], b["userId"], b["anonymousId"], None, None, None) for b in bodies * 2]
 
     assert got == [found(Extraction(), b) for b in bodies * 2]
+
+
+EXTERNAL = b'{"externalIds":[{"id":"e","type":"plan","collection":"users","encoding":"none"}]}'
+TEXTS = [b"", b"null", b"7", b"{}", b'{"email":"a@x.com"}', b'{"\\u0065mail":"b@x.com"}',
+         b'{"email":7}', b'{"email":[1]}', b'{"traits":{"email":"c@x.com"}}', b'{"device":null}',
+         b'{"device":{"type":"ios","id":"d"}}', b'{"other":{"email":"f@x.com"}}',
+         EXTERNAL]  # fmt: skip
+told = st.sampled_from(TEXTS).map(Raw)
+kinds = st.sampled_from(["identify", "track", "page", "screen", "group", "alias"])
+calls = st.tuples(kinds, *[st.sampled_from([None, "", "1", " 1 ", "x" * 1001])] * 2, *[told] * 3)
+
+
+@given(st.lists(calls, max_size=150), st.booleans())
+def test_a_column_of_calls_has_the_identifiers_of_each_call_alone(
+    sent: list[Any], properties_email: bool
+) -> None:
+    extraction = Extraction(properties_email=properties_email)
+    columns = zip(*sent, strict=True) if sent else [()] * 6
+
+    assert extractor(extraction).column(*columns) == [identifiers(extraction, *c) for c in sent]

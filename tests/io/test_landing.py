@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
+from xxhash import xxh3_128_digest
 
 from lake.identity.identifiers import Extraction, IdentifierRule, set_key
 from lake.io.landing import Reading, record_batches, staged_lines
@@ -111,7 +112,7 @@ def test_a_call_becomes_a_row_of_typed_columns(rows: Rows, tmp_path: Path) -> No
             "identifiers": [{"type": t, "value": v} for t, v in identifiers],
             "identity_set": set_key(identifiers),
             "extraction": Extraction().fingerprint,
-            "payload_hash": digest(sent),
+            "payload_hash": xxh3_128_digest(sent),
             "line": 2,
             "received_date": date(2026, 3, 1),
         },

@@ -11,6 +11,8 @@ from datetime import UTC, date, datetime
 from hashlib import blake2b
 from typing import Any, NoReturn
 
+from xxhash import xxh3_128_hexdigest
+
 from .extracting import Body, dig, found, identity_set
 from .settings import IdSet, Line, Settings
 
@@ -189,7 +191,7 @@ def read(lines: Iterable[Line], settings: Settings) -> Reading:
         except Refused as refusal:
             rejected.append((line, str(refusal)))
             continue
-        payload = (digest(line.raw or b""), line.source, line.object, line.number)
+        payload = (xxh3_128_hexdigest(line.raw or b""), line.source, line.object, line.number)
         by_id[call.message_id].append(((call.received_at, call.time, *payload), call))
     calls, duplicates = [], []
     for message_id, candidates in by_id.items():
