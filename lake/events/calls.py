@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from operator import attrgetter
@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 from msgspec import Raw
+from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from lake.events.rejection import Reason, Rejection
@@ -87,16 +88,41 @@ _BRACKET_BITS: Final = np.uint8(0xDF)
 
 
 def calls(lines: Sequence[bytes]) -> list[Call | Rejection]:
-    """The call of each line, or why it is refused.
+    """The call of each line, or why it is refused."""
+    return [each for group in _groups(lines) for each in group]
 
-    Lines are decoded in small groups; a group with a line in it that is refused, or of unusual
-    types, again line by line.
-    """
-    found: list[Call | Rejection] = []
+
+def _groups(lines: Sequence[bytes]) -> Iterator[Sequence[Call | Rejection]]:
+    """`calls` in small groups; a group with a line in it that is refused, or of unusual types,
+    is decoded again line by line."""
     for at in range(0, len(lines), _GROUP):
         group = lines[at : at + _GROUP]
-        found += (_is_sound(group) and _plain_calls(group)) or map(call, group)
-    return found
+        yield (_is_sound(group) and _plain_calls(group)) or list(map(call, group))
+
+
+class Fields(NamedTuple):
+    """The accepted calls of some lines: for each field of `Call` its values in the order of the
+    lines, and the refused lines by their index."""
+
+    values: dict[str, list[Any]]
+    refused: dict[int, Rejection]
+
+
+def fields(lines: Sequence[bytes]) -> Fields:
+    """What `calls` gives, field by field: each group is taken apart while the processor's
+    caches still have it."""
+    values: dict[str, list[Any]] = {field: [] for field in Call.__struct_fields__}
+    refused: dict[int, Rejection] = {}
+    for number, group in enumerate(_groups(lines)):
+        accepted = group
+        if Rejection in set(map(type, group)):
+            at = number * _GROUP
+            refused |= {at + i: r for i, r in enumerate(group) if isinstance(r, Rejection)}
+            accepted = [each for each in group if isinstance(each, Call)]
+        parts = zip(*map(astuple, cast(Sequence[Call], accepted)), strict=True)
+        for column, part in zip(values.values(), parts, strict=bool(accepted)):
+            column.extend(part)
+    return Fields(values, refused)
 
 
 def _plain_calls(group: Sequence[bytes]) -> list[Call] | None:

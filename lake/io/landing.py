@@ -25,16 +25,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, cast
 import numpy as np
 import pyarrow as pa
 from msgspec import Raw
-from msgspec.structs import astuple
 
 from lake.events.calls import (
     IDENTIFIERS,
     NAMES,
     NESTED,
     TIMES,
-    Call,
     Sent,
-    calls,
+    fields,
     instants,
     payload_hash,
 )
@@ -47,7 +45,7 @@ from lake.tables import STAGED_LINES
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-_ROWS: Final = 4096
+_ROWS: Final = 2048
 _REFUSED_BYTES: Final = 4 << 20
 _IN_MEMORY: Final = 16 << 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -55,7 +53,6 @@ _ABSENT: Final = Raw(b"")
 _DAY_MICROS: Final = 86_400_000_000
 _SCHEMA: Final = STAGED_LINES.arrow
 _INSTANT: Final = _SCHEMA.field("received_at").type
-_FIELDS: Final = Call.__struct_fields__
 _SCALARS: Final = ("message_id", "type", *NAMES, *IDENTIFIERS)
 _EXTRACTED_FROM: Final = ("type", "user_id", "anonymous_id", "context", "traits", "properties")
 _FROM: Final = pa.array(["receivedAt", "sentAt", "timestamp", "originalTimestamp", "object"])
@@ -97,7 +94,7 @@ def staged_lines(objects: DataFrame, reading: Reading) -> DataFrame:
 def record_batches(
     reading: Reading, manifest: Iterable[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
-    """What a worker gives for its part of the manifest: batches of at most 4,096 rows of one
+    """What a worker gives for its part of the manifest: batches of at most 2,048 rows of one
     kind, an object's own row behind its lines."""
     with _without_collector():
         for entries in manifest:
@@ -210,41 +207,20 @@ class _LandingObject:
 
     def _accepted(self, found: Sequence[bytes], numbers: Sequence[int]) -> _Calls:
         """The calls of these lines; the others are refused."""
-        read = calls(found)
-        whys = {}
-        if Rejection in set(map(type, read)):
-            whys = {i: r for i, r in enumerate(read) if isinstance(r, Rejection)}
-        accepted = self._with_sets(found, numbers, read, whys)
-        if any(map(attrgetter("too_long"), accepted.sets)):
-            long = [(i, s.too_long) for i, s in enumerate(accepted.sets) if s.too_long]
-            index = [i for i in range(len(found)) if i not in whys]
-            for i, kind in long:
-                why = f"a value of {kind} is over {VALUE_LIMIT} characters"
-                whys[index[i]] = Rejection(Reason.IDENTIFIER_TOO_LONG, why)
-            accepted = self._with_sets(found, numbers, read, whys)
-        for i, rejection in sorted(whys.items()):
+        values, refused = fields(found)
+        sets = self._extractor.column(*(values[f] for f in _EXTRACTED_FROM))
+        kept: Sequence[int] = [i for i in range(len(found)) if i not in refused]
+        if any(map(attrgetter("too_long"), sets)):
+            for i, each in zip(kept, sets, strict=True):
+                if each.too_long:
+                    why = f"a value of {each.too_long} is over {VALUE_LIMIT} characters"
+                    refused[i] = Rejection(Reason.IDENTIFIER_TOO_LONG, why)
+            fit = [row for row, each in enumerate(sets) if not each.too_long]
+            values = {f: [column[row] for row in fit] for f, column in values.items()}
+            kept, sets = [kept[row] for row in fit], [sets[row] for row in fit]
+        for i, rejection in sorted(refused.items()):
             self._refused.add(numbers[i], rejection, found[i], len(found[i]))
-        return accepted
-
-    def _with_sets(
-        self,
-        found: Sequence[bytes],
-        numbers: Sequence[int],
-        read: Sequence[Call | Rejection],
-        without: Mapping[int, Rejection],
-    ) -> _Calls:
-        """The calls that are not refused, field by field, and their identity sets."""
-        if without:
-            kept = [i for i in range(len(read)) if i not in without]
-            found = [found[i] for i in kept]
-            numbers = [numbers[i] for i in kept]
-            read = [read[i] for i in kept]
-        columns = list(zip(*map(astuple, cast(Sequence[Call], read)), strict=True)) or [()] * len(
-            _FIELDS
-        )
-        fields = dict(zip(_FIELDS, columns, strict=True))
-        sets = self._extractor.column(*(fields[f] for f in _EXTRACTED_FROM))
-        return _Calls(found, numbers, fields, sets)
+        return _Calls([found[i] for i in kept], [numbers[i] for i in kept], values, sets)
 
     def _refuse(self, part: LongLine | UnreadableRest) -> None:
         if isinstance(part, LongLine):
