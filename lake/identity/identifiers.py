@@ -224,7 +224,7 @@ class Extractor:
             self._properties.add(self._properties.shape.read(properties), nested)
         if context:
             self._add_context(self._context.read(context), nested)
-        return self._found(kind, user_id, anonymous_id, nested)
+        return self._remembered(self._sent(kind, user_id, anonymous_id, nested))
 
     def column(
         self,
@@ -239,12 +239,14 @@ class Extractor:
         them; most of a batch's calls carry what others did, and cost a look-up."""
         nested = self._nested(kinds, contexts, traits, properties)
         sets = list(map(self._plain.get, zip(user_ids, anonymous_ids, strict=True)))
-        aliases = {i for i, kind in enumerate(kinds) if kind == "alias"} if "alias" in kinds else ()
-        for row in {i for i, known in enumerate(sets) if known is None}.union(nested, aliases):
-            pair, more = (user_ids[row], anonymous_ids[row]), nested.get(row, ())
-            found = sets[row] = self._found(kinds[row], *pair, more)
-            if not more and kinds[row] != "alias":
-                self._remember(self._plain, pair, found)
+        aliases = {i for i, kind in enumerate(kinds) if kind == "alias"}
+        for row in nested.keys() | aliases:
+            pair = user_ids[row], anonymous_ids[row]
+            sets[row] = self._remembered(self._sent(kinds[row], *pair, nested.get(row, ())))
+        for row in [i for i, known in enumerate(sets) if known is None]:
+            pair = user_ids[row], anonymous_ids[row]
+            found = sets[row] = self._set(self._sent("track", *pair, ()))
+            self._remember(self._plain, pair, found)
         return cast(list[IdentitySet], sets)
 
     def _nested(
@@ -266,14 +268,14 @@ class Extractor:
             self._add_context(told, found.setdefault(row, []))
         return found
 
-    def _found(
+    def _sent(
         self,
         kind: str,
         user_id: str | None,
         anonymous_id: str | None,
         nested: Sequence[Identifier],
-    ) -> IdentitySet:
-        """The identity set of a call in whose nested objects these were found."""
+    ) -> tuple[Identifier, ...]:
+        """All identifiers of a call in whose nested objects these were found, as sent."""
         found: list[Identifier] = []
         if user_id and "user_id" in self._named:
             found.append(("user_id", user_id))
@@ -281,7 +283,9 @@ class Extractor:
             if anonymous_id and "anonymous_id" in self._named:
                 found.append(("anonymous_id", anonymous_id))
             found += nested
-        sent = tuple(found)
+        return tuple(found)
+
+    def _remembered(self, sent: tuple[Identifier, ...]) -> IdentitySet:
         known = self._sets.get(sent)
         if known is None:
             known = self._set(sent)
@@ -331,13 +335,14 @@ class Extractor:
 
     def _set(self, sent: tuple[Identifier, ...]) -> IdentitySet:
         normal, too_long = [], None
-        for t, value in sent:
+        for pair in sent:
+            t, value = pair
             if len(value) > VALUE_LIMIT:
                 too_long = too_long or t
                 continue
             text = self._normalisers.get(t, normalise.exact)(value)
             if text is not None:
-                normal.append((t, text))
+                normal.append(pair if text is value else (t, text))
         if not normal:
             return IdentitySet((), None, too_long)
         pairs = tuple(sorted(set(normal))) if len(normal) > 1 else tuple(normal)
