@@ -6,7 +6,6 @@ object that is rewritten meanwhile, or a crash at any commit, changes nothing.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -23,6 +22,9 @@ from lake.tables import DUPLICATE_CALLS, EVENTS, INGEST_LEDGER, REJECTED_CALLS, 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
+
+    from lake.io.files import Store
+    from lake.io.scratch import Stored
 
 READS = (EVENTS, INGEST_LEDGER)
 WRITES = (EVENTS, REJECTED_CALLS, DUPLICATE_CALLS, INGEST_LEDGER)
@@ -71,26 +73,20 @@ def staged_calls(night: Night) -> DataFrame:
     Read once a run: what was read is written down with the names of its files, so that a run
     that is taken up again goes on with the same lines, whatever became of the landing zone.
     """
-    plan, objects = night.plan, night.place.objects
+    plan, lake = night.plan, night.lake
     assert plan.batch is not None
-    folder = f"{night.tables.scratch_folder}/staged"
-    listed = f"{folder}/{plan.name}.json"
-    if (found := objects.get(listed)) is None:
-        reading = Reading(
-            store=LandingStore(night.place.access),
-            batch=plan.batch,
-            extraction=night.extraction,
-            line_limit=night.config.line_limit,
-        )
-        manifest = night.place.control.manifest(plan.run)
-        landed = planned_objects(night.lake.spark, manifest)
-        names = staged_files(landed, reading, objects, folder)
-        objects.put_new(listed, json.dumps(names).encode())
-        night.lake.after_commit("staged", "wrote")
-    else:
-        names = json.loads(found[0])
-    paths = [name.replace("s3://", "s3a://") for name in names]
-    return night.lake.spark.read.schema(STAGED_LINES.ddl).parquet(*paths)
+    reading = Reading(
+        store=LandingStore(night.place.access),
+        batch=plan.batch,
+        extraction=night.extraction,
+        line_limit=night.config.line_limit,
+    )
+
+    def write(store: Store, folder: str) -> Stored:
+        landed = planned_objects(lake.spark, night.place.control.manifest(plan.run))
+        return staged_files(landed, reading, store, folder)
+
+    return lake.scratch_files("staged", STAGED_LINES.ddl, write).frame
 
 
 def ledger_of(night: Night, objects: DataFrame) -> pa.Table:
@@ -122,7 +118,7 @@ def ledger_of(night: Night, objects: DataFrame) -> pa.Table:
         raise ConservationError(
             f"{lost} objects of run {night.plan.name} have lines that are in none or in two of "
             "events, rejected_calls and duplicate_calls. Nothing was published; this is a fault "
-            "of the product, please report it with _scratch/staged."
+            "of the product, please report it with _scratch."
         )
     return rows
 

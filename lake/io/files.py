@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
@@ -23,6 +23,8 @@ import pyarrow.parquet as pq
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+Kernel = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 _GROUP_BYTES: Final = 32 << 20
 _FILE_BYTES: Final = 128 << 20
@@ -56,12 +58,27 @@ class File:
 class Layout:
     """How rows become files: ``prefix`` begins every name, ``schema`` (default: that of the rows)
     is what they are cast to, ``partitioned_by`` a date column that is in the path instead of in
-    the file, ``statistics`` the columns whose least and greatest value are told."""
+    the file, ``statistics`` the columns whose least and greatest value are told.
+
+    ``dictionary`` and ``footer`` name the columns with a dictionary and with statistics in the
+    file; by default all have both, which a column of many values pays for and gains nothing.
+    """
 
     prefix: str
     schema: pa.Schema | None = None
     partitioned_by: str | None = None
     statistics: tuple[str, ...] = ()
+    dictionary: tuple[str, ...] | None = None
+    footer: tuple[str, ...] | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """How pyarrow writes the files."""
+        return {
+            "compression": "zstd",
+            "use_dictionary": True if self.dictionary is None else list(self.dictionary),
+            "write_statistics": True if self.footer is None else list(self.footer),
+        }
 
 
 def written(frame: DataFrame, store: Store, layout: Layout) -> list[File]:
@@ -72,14 +89,20 @@ def written(frame: DataFrame, store: Store, layout: Layout) -> list[File]:
     """
     if layout.partitioned_by:
         frame = frame.sortWithinPartitions(layout.partitioned_by)
+    return collected(frame, partial(files_of, store, layout))
+
+
+def collected(frame: DataFrame, kernel: Kernel) -> list[File]:
+    """What the kernel, run on the frame's rows, says of the files it wrote, as `files_of` does."""
     columns = "uri string, rows bigint, size bigint, partition string, statistics string"
-    found = frame.mapInArrow(partial(_written, store, layout), columns).collect()
+    found = frame.mapInArrow(kernel, columns).collect()
     return sorted((File(*row) for row in found), key=lambda file: file.uri)
 
 
-def _written(
+def files_of(
     store: Store, layout: Layout, batches: Iterable[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
+    """Write the batches, in a worker; a row of `File` for each file."""
     from pyspark import TaskContext
 
     task = TaskContext.get()
@@ -87,7 +110,7 @@ def _written(
     number = 0
     for part, own in groupby(_partitioned(batches, layout), key=lambda pair: pair[0]):
         folder = f"{layout.partitioned_by}={part}/" if part else ""
-        for body, rows in bodies((batch for _, batch in own), layout.schema):
+        for body, rows in bodies((batch for _, batch in own), layout):
             uri = f"{layout.prefix.format(folder)}{attempt:08d}-{number:04d}.parquet"
             store.put(uri, body)
             figures = statistics(body, layout.statistics)
@@ -117,17 +140,15 @@ def _partitioned(
             yield day.as_py().isoformat(), rest.filter(pc.equal(days, day))
 
 
-def bodies(
-    batches: Iterable[pa.RecordBatch], schema: pa.Schema | None = None
-) -> Iterator[tuple[bytes, int]]:
+def bodies(batches: Iterable[pa.RecordBatch], layout: Layout) -> Iterator[tuple[bytes, int]]:
     """Whole Parquet files of at most about 128 MiB, and the rows of each."""
     sink, writer, rows = pa.BufferOutputStream(), None, 0
     for found in _groups(batches):
         group = found
-        if schema is not None:
+        if schema := layout.schema:
             group = found.cast(pa.schema([schema.field(name) for name in found.column_names]))
         if writer is None:
-            writer = pq.ParquetWriter(sink, group.schema, compression="zstd")
+            writer = pq.ParquetWriter(sink, group.schema, **layout.options)
         writer.write_table(group, row_group_size=group.num_rows)
         rows += group.num_rows
         if sink.tell() >= _FILE_BYTES:

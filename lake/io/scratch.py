@@ -8,10 +8,11 @@ not there at all. The folder goes as a whole at the end of the run.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lake.io.files import Layout, Store, written
+from lake.io.files import File, Layout, Store, written
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -23,6 +24,12 @@ class Stored:
 
     files: tuple[str, ...]
     rows: int
+
+    @classmethod
+    def of(cls, files: Iterable[File]) -> Stored:
+        """What these files hold."""
+        files = list(files)
+        return cls(tuple(file.uri for file in files), sum(file.rows for file in files))
 
 
 def stored(store: Store, listed: str) -> Stored | None:
@@ -44,5 +51,4 @@ def stored_frame(frame: DataFrame, store: Store, folder: str) -> Stored:
 
     Runs one job, besides those of the frame's own plan. Raises what Spark raises.
     """
-    files = written(frame, store, Layout(f"{folder.rstrip('/')}/{{}}"))
-    return Stored(tuple(f.uri for f in files), sum(f.rows for f in files))
+    return Stored.of(written(frame, store, Layout(f"{folder.rstrip('/')}/{{}}")))

@@ -74,8 +74,7 @@ def spark_session(
     checkout). Raises SetupError if there is no Java or a jar is missing.
     """
     settings = {**SPEED, **MEANING, **s3a(storage)}
-    submitted = "PYSPARK_GATEWAY_PORT" in os.environ
-    if not submitted:
+    if not submitted():
         cores = os.cpu_count() or 2
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
@@ -88,6 +87,12 @@ def spark_session(
     for key, value in {**settings, **(conf or {})}.items():
         builder = builder.config(key, value)
     return builder.getOrCreate()
+
+
+def submitted() -> bool:
+    """Whether spark-submit started this process: the cluster's settings stand then, and what goes
+    to standard error comes out on standard output (Spark's PythonRunner joins the two)."""
+    return "PYSPARK_GATEWAY_PORT" in os.environ
 
 
 def jars_folder(given: Path | None = None) -> Path:

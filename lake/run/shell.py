@@ -13,6 +13,7 @@ from typing import Any
 
 from lake.config import load
 from lake.errors import ConfigError, LakeError, PublishedWithWarnings
+from lake.io.session import submitted
 from lake.progress import Progress
 from lake.run.night import NOOP, PUBLISHED, Step, night
 
@@ -28,7 +29,8 @@ def shell(
     """Run the steps of a night and print how it went; the exit code of lake/errors.py.
 
     Progress goes to standard error. Standard output gets the summary, or with ``json`` the run
-    record and nothing else. A LakeError is told in its own words, without a traceback.
+    record and nothing else; under spark-submit, which joins the two, ``json`` means no progress.
+    A LakeError is told in its own words, without a traceback.
     """
     signal.signal(signal.SIGTERM, _stopped)
     try:
@@ -36,7 +38,7 @@ def shell(
             load(config, os.environ),
             steps,
             as_of=moment(as_of),
-            progress=Progress(),
+            progress=Progress(quiet=output == "json" and submitted()),
         )
     except LakeError as error:
         return told(error)
