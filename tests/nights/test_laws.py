@@ -66,5 +66,5 @@ def night(folder: Path, number: int, blocked: list[str]) -> dict[tuple[str, str]
     """The profile of each identifier after a night with these values blocked."""
     identity: dict[str, Any] = {"blocked": {"values": blocked}}
     lake = site(folder, {"web": folder / "landing"}, identity=identity, judged=False)
-    lake.run(AS_OF + timedelta(days=number), until="stitch")
+    lake.run(AS_OF + timedelta(days=number))
     return {(r["type"], r["value"]): r["profile_id"] for r in lake.dicts("identities")}

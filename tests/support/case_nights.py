@@ -138,7 +138,9 @@ class CaseLake:
             lake = self._site(night)
             calls = [call for world in self.worlds for call in _calls(world, night)]
             land(self.folder / "landing" / f"night{night}.jsonl", calls)
-            lake.run(AS_OF + timedelta(days=night), until="stitch")
+            # A run that stopped before the end would be finished first by the next night.
+            until = "stitch" if self.nights == 1 else "publish"
+            lake.run(AS_OF + timedelta(days=night), until=until)
             shown = Shown(lake)
             for world in self.worlds:
                 if night < len(world.batches):
