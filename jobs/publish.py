@@ -73,14 +73,21 @@ def write_candidates(night: Night) -> None:
     once = night.transaction("publish")
     by_set = lake.read(SET_PROFILES)
 
-    lake.replace(PROFILE_IDENTIFIERS, profile_identifiers(lake.read(IDENTITIES)), once)
+    lake.replace(PROFILE_IDENTIFIERS, profile_identifiers(lake.read(IDENTITIES), clock), once)
     last = sets.order_of("last.", clock)
     lake.replace(PROFILE_TRAITS, winning_traits(lake.read(TRAIT_OBSERVATIONS), by_set, last), once)
     totals = sets.summed(lake.read(SIGHTINGS), ["identity_set"], clock)
     order = (sets.order_of("first.", clock), last)
     lake.replace(
         PROFILES,
-        profiles(totals, by_set, lake.read(PROFILE_IDENTIFIERS), lake.read(PROFILE_TRAITS), order),
+        profiles(
+            totals,
+            by_set,
+            lake.read(PROFILE_IDENTIFIERS),
+            lake.read(PROFILE_TRAITS),
+            order,
+            clock,
+        ),
         once,
     )
 

@@ -27,8 +27,12 @@ _VALUE = Column("value", "string", "Normalised identifier value.", personal=True
 _PROFILE = Column(
     "profile_id", "string", "The profile: 32 hex digits, a hash of space and founder."
 )
-_FIRST_SEEN = Column("first_seen", "timestamp", "receivedAt of the first call.")
-_LAST_SEEN = Column("last_seen", "timestamp", "receivedAt of the last call.")
+_FIRST_SEEN = Column(
+    "first_seen", "timestamp", "Time of the first call, by the clock of identity.order_by."
+)
+_LAST_SEEN = Column(
+    "last_seen", "timestamp", "Time of the last call, by the clock of identity.order_by."
+)
 _CALLS = Column("calls", "bigint", "Accepted calls, each counted once.")
 _RUN = Column("run", "string", "The run that wrote the row.")
 

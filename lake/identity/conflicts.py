@@ -94,10 +94,12 @@ def _limit(rules: Rules) -> Column:
             return unlimited
         return limit
 
-    result = F.lit(counts(rules.default_limit.count))
-    for kind, limit in rules.limits.items():
-        result = F.when(F.col("type") == kind, counts(limit.count)).otherwise(result)
-    return result
+    default = F.lit(counts(rules.default_limit.count))
+    if not rules.limits:
+        return default
+    # A map and no chain of conditions, which Spark would nest as deep as there are types.
+    told = [F.lit(x) for kind, limit in rules.limits.items() for x in (kind, counts(limit.count))]
+    return F.coalesce(F.try_element_at(F.create_map(*told), F.col("type")), default)
 
 
 def ordered_sightings(daily: DataFrame, set_components: DataFrame, clock: str) -> DataFrame:

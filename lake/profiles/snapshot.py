@@ -12,14 +12,29 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 
-def profile_identifiers(identities: DataFrame) -> DataFrame:
-    """One row a linking identifier, with its one profile: the columns of the table."""
+def time_of(moment: str, clock: str) -> Column:
+    """When a call was, by the clock that orders calls: received_at, or timestamp where it has one.
+
+    ``moment`` names a struct column. By another clock than the one that says which call is the
+    first, a first call could be later than the last.
+    """
+    received = F.col(f"{moment}.received_at")
+    if clock == "received_at":
+        return received
+    return F.coalesce(F.col(f"{moment}.{clock}"), received)
+
+
+def profile_identifiers(identities: DataFrame, clock: str) -> DataFrame:
+    """One row a linking identifier, with its one profile: the columns of the table.
+
+    ``clock`` is received_at or timestamp, whichever orders calls.
+    """
     return identities.where(F.col("profile_id").isNotNull()).select(
         "type",
         "value",
         "profile_id",
-        F.col("first.received_at").alias("first_seen"),
-        F.col("last.received_at").alias("last_seen"),
+        time_of("first", clock).alias("first_seen"),
+        time_of("last", clock).alias("last_seen"),
         "calls",
         F.col("first.message_id").alias("first_message_id"),
         F.col("first.source").alias("first_source"),
@@ -33,19 +48,20 @@ def profiles(
     identifiers: DataFrame,
     traits: DataFrame,
     order: tuple[Column, Column],
+    clock: str,
 ) -> DataFrame:
     """One row a profile: when it was seen, its identifiers by type, its traits as plain text.
 
     In: per set its calls, first and last moment; ``set_profiles``; ``profile_identifiers``;
-    ``profile_traits``; the order of ``first`` and of ``last``. ``first_seen`` and ``last_seen``
-    are the earliest and latest arrival, whatever the order goes by.
+    ``profile_traits``; the order of ``first`` and of ``last``, and the clock it goes by, which
+    ``first_seen`` and ``last_seen`` are told by too.
     """
     seen = (
         set_totals.join(set_profiles, "identity_set")
         .groupBy("profile_id")
         .agg(
-            F.min("first.received_at").alias("first_seen"),
-            F.max("last.received_at").alias("last_seen"),
+            F.min(time_of("first", clock)).alias("first_seen"),
+            F.max(time_of("last", clock)).alias("last_seen"),
             F.sum("calls").alias("calls"),
             F.min_by("first.source", order[0]).alias("first_source"),
             F.max_by("last.source", order[1]).alias("last_source"),

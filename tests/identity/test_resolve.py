@@ -419,12 +419,11 @@ def test_the_order_of_the_input_rows_changes_nothing(
 
 
 @given(log_of_calls, any_rules())
-def test_a_row_given_twice_changes_no_profile(
+def test_a_row_given_twice_changes_nothing(
     log: list[tuple[int, set[Identifier]]], rules: Rules
 ) -> None:
     rows = sightings(log)
-    once, twice = resolve(rows, rules), resolve(rows + rows, rules)
-    assert (twice.profiles, twice.sets) == (once.profiles, once.sets)
+    assert resolve(rows + rows, rules) == resolve(rows, rules)
 
 
 @given(log_of_calls, any_rules(), st.integers(1, 10_000))
@@ -501,6 +500,39 @@ def test_another_component_changes_nothing(
     assert [v for v in both.violations if v.identity_set in own] == [
         v._replace(apart=tuple(place[n] for n in v.apart)) for v in alone.violations
     ]
+
+
+@given(log_of_calls, any_rules())
+def test_a_person_removed_with_all_calls_changes_nobody_else(
+    log: list[tuple[int, set[Identifier]]], rules: Rules
+) -> None:
+    groups = raw_components(sightings(log), rules)
+    for n in range(len(groups)):
+        others = [row for other in groups[:n] + groups[n + 1 :] for row in other]
+        left = resolve(others, rules)
+        before = resolve([row for group in groups for row in group], rules)
+        kept = {row.identity_set for row in others}
+        stood = [p for p in before.profiles if p.created.identity_set in kept]
+        assert left.profiles == tuple(stood)
+        assert [s[2:] for s in left.sets] == [s[2:] for s in before.sets if s[0] in kept]
+        assert [v[:5] for v in left.violations] == [
+            v[:5] for v in before.violations if v[0] in kept
+        ]
+
+
+@given(log_of_calls, any_rules(), st.sets(one_identifier, max_size=3))
+def test_a_guard_added_never_merges(
+    log: list[tuple[int, set[Identifier]]], rules: Rules, guarded: set[Identifier]
+) -> None:
+    """Of raw components, which is what guards act on; a limit that no longer binds may merge."""
+    free = replace(rules, strategy=Strategy.COMPONENTS, never_together=(), always_together=())
+    before = resolve(sightings(log), free)
+    left = [(day, identifiers - guarded) for day, identifiers in log]
+    after = resolve(sightings([(day, ids) for day, ids in left if ids]), free)
+    home = {i: n for n, profile in enumerate(before.profiles) for i in profile.identifiers}
+    for profile in after.profiles:
+        assert len({home[i] for i in profile.identifiers}) == 1
+        assert guarded.isdisjoint(profile.identifiers)
 
 
 @given(log_of_calls, any_rules())

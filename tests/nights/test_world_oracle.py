@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
 from tests.nights.conftest import Lake
 from tests.oracle import Identifier, Line, Settings, judge
+from tests.support.judged import differences
 from tests.support.nights import SHOP_IDENTITY, unpacked
 
 SETTINGS = Settings(
@@ -22,23 +22,7 @@ SETTINGS = Settings(
 
 def test_profiles_identifiers_and_traits_are_those_of_the_oracle(one_night: Lake) -> None:
     world = judge(landed_lines(one_night), SETTINGS)
-    shown = one_night.site.publication()
-
-    def table(name: str, like: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        rows = [dict(row) for row in shown.arrow(name).to_pylist()]
-        for row in rows:
-            row |= {c: dict(row[c]) for c in ("identifiers", "traits") if c in row}
-        kept = [{column: row[column] for column in like[0]} for row in rows]
-        return sorted(kept, key=lambda row: [str(row[c]) for c in list(row)[:2]])
-
-    def ordered(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return sorted(rows, key=lambda row: [str(row[c]) for c in list(row)[:2]])
-
-    assert table("profile_identifiers", world.profile_identifiers) == ordered(
-        world.profile_identifiers
-    )
-    assert table("profile_traits", world.profile_traits) == ordered(world.profile_traits)
-    assert table("profiles", world.profiles) == ordered(world.profiles)
+    assert differences(one_night.site, world) == {}
     reading = world.reading
     assert one_night.site.counts() == {
         "lines": len(reading.calls) + len(reading.rejected) + len(reading.duplicates),
@@ -49,11 +33,6 @@ def test_profiles_identifiers_and_traits_are_those_of_the_oracle(one_night: Lake
     assert sorted(r["reason"] for r in one_night.site.dicts("rejected_calls")) == sorted(
         reason for _, reason in reading.rejected
     )
-    resolved = shown.query(
-        "select message_id, profile_id from events e "
-        "left join set_profiles s on e.identity_set = s.identity_set"
-    ).to_pylist()
-    assert {r["message_id"]: r["profile_id"] for r in resolved} == world.event_profiles
 
 
 def landed_lines(lake: Lake) -> list[Line]:

@@ -7,20 +7,21 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
-from .settings import DEFAULTS, Id, Identifier, IdSet, Settings
+import phonenumbers as plans
+
+from .settings import DEFAULTS, Id, Identifier, Settings
 
 Body = dict[str, Any]
-
 BUILT_IN = {each.type for each in DEFAULTS}
-PLACE = {"identify": "traits", "group": "traits"} | dict.fromkeys(
-    ("track", "page", "screen"), "properties"
-)
-PACK = {
-    *("-1", "null", "anonymous"),
-    *("none", "undefined", "unknown", "nil", "n/a", "na", "nan", "(null)", "[object object]"),
-    *("test", "true", "false", "0"),
+PLACE = dict.fromkeys(("identify", "group"), "traits")
+PLACE |= dict.fromkeys(("track", "page", "screen"), "properties")
+PATHS = {
+    "user_id": ("userId",),
+    "anonymous_id": ("anonymousId",),
+    "ga_client_id": ("context", "integrations", "Google Analytics", "clientId"),
 }
-PACK_PATTERN = "^[0-]*$"
+PACK = {"-1", "null", "anonymous", "none", "undefined", "unknown", "nil", "n/a", "na", "nan"}
+PACK |= {"(null)", "[object object]", "test", "true", "false", "0"}
 
 
 def dig(value: Any, *path: str) -> Any:
@@ -30,71 +31,56 @@ def dig(value: Any, *path: str) -> Any:
     return value
 
 
-def spellings(key: str) -> set[str]:
-    """A key as written, in snake_case and in camelCase."""
-    snake = re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", key).lower()
-    first, *rest = snake.split("_")
-    return {key, snake, first + "".join(part[:1].upper() + part[1:] for part in rest)}
-
-
 def built_in(type_: str, body: Body, settings: Settings) -> Iterator[Any]:
     """What stands in the documented places of one of Segment's own types."""
-    device = dig(body, "context", "device")
-    system, _, part = type_.partition(".")
-    if type_ == "user_id":
-        yield dig(body, "userId")
-    elif type_ == "anonymous_id":
-        yield dig(body, "anonymousId")
-    elif type_ == "ga_client_id":
-        yield dig(body, "context", "integrations", "Google Analytics", "clientId")
+    if type_ in PATHS:
+        yield dig(body, *PATHS[type_])
     elif type_ == "email":
         place = PLACE[body["type"]]
         if place == "traits" or settings.properties_email:
             yield dig(body, place, "email")
         yield dig(body, "context", "traits", "email")
-    elif dig(device, "type") == system and part == "idfa":
-        tracking = dig(device, "adTrackingEnabled") is True
-        if tracking or (system == "ios" and not settings.ios_idfa_needs_tracking):
-            yield dig(device, "advertisingId")
-    elif dig(device, "type") == system:
-        yield dig(device, {"id": "id", "push_token": "token"}[part])
+    else:
+        system, _, part = type_.partition(".")
+        device = dig(body, "context", "device")
+        tracked = dig(device, "adTrackingEnabled") is True
+        tracked |= system == "ios" and not settings.ios_idfa_needs_tracking
+        if dig(device, "type") == system and (tracked or part != "idfa"):
+            yield dig(device, {"id": "id", "idfa": "advertisingId", "push_token": "token"}[part])
 
 
-def custom(key: str, body: Body) -> Iterator[Any]:
-    """What stands under a custom key, in either spelling."""
-    for spelling in sorted(spellings(key)):
-        yield dig(body, PLACE[body["type"]], spelling)
-        yield dig(body, "context", "traits", spelling)
+def custom(key: str, body: Body) -> list[Any]:
+    """What stands under a custom key, as it is written, in snake_case and in camelCase."""
+    snake = re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", key).lower()
+    first, *rest = snake.split("_")
+    spellings = {key, snake, first + "".join(part[:1].upper() + part[1:] for part in rest)}
+    places = (PLACE[body["type"]],), ("context", "traits")
+    return [dig(body, *place, spelling) for place in places for spelling in spellings]
 
 
 def external(body: Body, settings: Settings) -> Iterator[tuple[str, Any]]:
     """The (type, value) of complete external ids; types must be lower-case."""
     entries = dig(body, "context", "externalIds")
     for entry in entries if isinstance(entries, list) else []:
-        values = [dig(entry, key) for key in ("id", "type", "collection", "encoding")]
-        type_ = values[1]
-        if None in values or not isinstance(type_, str) or not type_ or type_ != type_.lower():
+        value, type_, *rest = [dig(entry, k) for k in ("id", "type", "collection", "encoding")]
+        if None in (value, *rest) or not isinstance(type_, str) or type_ != type_.lower():
             continue
-        named = [each.type for each in settings.types if type_ in (each.type, each.key)]
-        if not named and settings.unknown_types == "add" and type_ != "group_id":
-            named = [type_]
-        for name in named:
-            yield name, values[0]
+        named = [each.type for each in settings.types.values() if type_ in (each.type, each.key)]
+        added = [type_] if settings.unknown_types == "add" else []
+        yield from ((name, value) for name in named or added if name not in ("", "group_id"))
 
 
 def found(body: Body, settings: Settings) -> set[Id]:
     """The identifiers of a call as they were sent. An alias links nothing: it is its user alone."""
-    values: list[tuple[str, Any]] = []
     if body["type"] == "alias":
-        types = {each.type for each in settings.types}
-        values += [("user_id", dig(body, "userId"))] if "user_id" in types else []
-    else:
-        for each in settings.types:
-            if each.type in BUILT_IN:
-                values += [(each.type, value) for value in built_in(each.type, body, settings)]
-            if each.key or each.type not in BUILT_IN:
-                values += [(each.type, value) for value in custom(each.key or each.type, body)]
-        values += external(body, settings)
+        sent = isinstance(body.get("userId"), str) and "user_id" in settings.types
+        return {("user_id", body["userId"])} if sent else set()
+    values = list(external(body, settings))
+    for type_, rule in settings.types.items():
+        if type_ in BUILT_IN:
+            values += [(type_, value) for value in built_in(type_, body, settings)]
+        if rule.key or type_ not in BUILT_IN:
+            values += [(type_, value) for value in custom(rule.key or type_, body)]
     return {(type_, value) for type_, value in values if isinstance(value, str)}
 
 
@@ -107,38 +93,21 @@ def normalised(value: str, rule: Identifier) -> str | None:
         return None
     if rule.normalise == "digits":
         text = re.sub("[^0-9]", "", text)[-(rule.last or 0) :]
-    if rule.normalise == "phone":
-        return phone(text, rule.region)
+    if rule.normalise == "phone":  # the numbering plans are not ours to restate
+        try:
+            number = plans.parse(text, rule.region)
+        except plans.NumberParseException:
+            return None
+        possible = plans.is_possible_number(number)
+        text = plans.format_number(number, plans.PhoneNumberFormat.E164) if possible else ""
     return text or None
-
-
-def phone(text: str, region: str | None) -> str | None:
-    """E.164; the numbering plans are not ours to restate."""
-    import phonenumbers as plans
-
-    try:
-        number = plans.parse(text, region)
-    except plans.NumberParseException:
-        return None
-    if not plans.is_possible_number(number):
-        return None
-    return str(plans.format_number(number, plans.PhoneNumberFormat.E164))
-
-
-def identity_set(sent: set[Id], settings: Settings) -> IdSet:
-    """The distinct normalised identifiers of a call."""
-    pairs = {(type_, normalised(value, settings.rule(type_))) for type_, value in sent}
-    return frozenset((type_, value) for type_, value in pairs if value is not None)
 
 
 def is_blocked(id_: Id, settings: Settings) -> bool:
     """Whether a value may not link: exact values in any case, patterns anywhere in the value."""
     type_, value = id_
-    values = {*settings.blocked_values, *settings.blocked_values_by_type.get(type_, ())}
-    patterns = [*settings.blocked_patterns, *settings.blocked_patterns_by_type.get(type_, ())]
-    if settings.builtin:
-        values |= PACK
-        patterns.append(PACK_PATTERN)
-    return value.strip().lower() in {each.strip().lower() for each in values} or any(
-        re.search(pattern, value) for pattern in patterns
-    )
+    if settings.builtin and (value.lower() in PACK or re.search("^[0-]*$", value)):
+        return True
+    own = settings.blocked_by_type.get(type_, ((), ()))
+    same = value.lower() in {v.strip().lower() for v in (*settings.blocked_values, *own[0])}
+    return same or any(re.search(p, value) for p in (*settings.blocked_patterns, *own[1]))

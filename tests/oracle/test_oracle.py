@@ -126,7 +126,7 @@ def limited(limits: dict[str, tuple[int, str]], first: str = "user_id") -> Setti
         replace(each, limit=limits[each.type][0], window=limits[each.type][1])
         if each.type in limits
         else each
-        for each in SUGGESTED.types
+        for each in SUGGESTED.types.values()
     ]
     return replace(SUGGESTED, identifiers=tuple(sorted(types, key=lambda t: t.type != first)))
 

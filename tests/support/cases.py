@@ -326,12 +326,13 @@ def _observed(
         events={name: profile.get(kept) for name, kept in sets.items()},
         violations=frozenset(found | blocked),
         removed=frozenset(frozenset({text(one), text(other)}) for one, other in links),
-        graph=_graph(resolution),
+        graph=graph(resolution),
         earlier=tuple(earlier),
     )
 
 
-def _graph(resolution: Resolution) -> tuple[tuple[str, str, str], ...]:
+def graph(resolution: Resolution) -> tuple[tuple[str, str, str], ...]:
+    """The merge history: (part, canonical part, name of the call), parts numbered in time."""
     parts = sorted(
         (part for profile in resolution.profiles for part in profile.parts),
         key=lambda part: part.created.order,
