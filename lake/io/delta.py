@@ -143,7 +143,8 @@ class Tables:
             if opened is None:
                 return table.arrow.empty_table()
             builder = builder.register(name, opened)
-        return pa.table(builder.execute(sql).read_all())
+        # Not pa.table, which imports pandas: a third of the time of a lookup.
+        return pa.RecordBatchReader.from_stream(builder.execute(sql)).read_all()
 
     def any(self, table: Table, where: str) -> bool:
         """Whether a row of the newest version is as ``where`` says; false where there is no table.

@@ -4,6 +4,8 @@ Handing rows to Spark's own table writer costs more in commits and look-ups than
 small lake most of a night. Files are named so that no two writers ever meet: by the caller's
 folder or prefix and by task attempt. A task that was lost or ran twice leaves files behind that
 are in no answer.
+
+pyarrow's parts are imported where they are used: a lookup comes through here and needs none.
 """
 
 from __future__ import annotations
@@ -18,8 +20,6 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -130,6 +130,8 @@ def _partitioned(
     batches: Iterable[pa.RecordBatch], layout: Layout
 ) -> Iterator[tuple[str, pa.RecordBatch]]:
     """The batches cut where the partition changes, without its column."""
+    import pyarrow.compute as pc
+
     for batch in batches:
         if layout.partitioned_by is None:
             yield "", batch
@@ -142,6 +144,8 @@ def _partitioned(
 
 def bodies(batches: Iterable[pa.RecordBatch], layout: Layout) -> Iterator[tuple[bytes, int]]:
     """Whole Parquet files of at most about 128 MiB, and the rows of each."""
+    import pyarrow.parquet as pq
+
     sink, writer, rows = pa.BufferOutputStream(), None, 0
     for found in _groups(batches):
         group = found
@@ -182,6 +186,8 @@ def statistics(body: bytes, columns: Iterable[str]) -> dict[str, Any]:
     A column whose footer does not tell them is left out, which only means that nothing is skipped
     by it. Long texts are cut so that the bounds still hold.
     """
+    import pyarrow.parquet as pq
+
     footer = pq.read_metadata(pa.BufferReader(body))
     place = {footer.schema.column(i).path: i for i in range(footer.num_columns)}
     told: dict[str, Any] = {"numRecords": footer.num_rows}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import deltalake
@@ -20,6 +20,8 @@ from lake.tables import EVENTS, PROFILE_IDENTIFIERS, PROFILES, SET_PROFILES, tab
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -78,10 +80,11 @@ class Publication:
                 f"No profile has this {kind} in publication {self.number}. It may be blocked, "
                 "spelt otherwise, or not have landed yet."
             )
-        (row,) = self._tables.query(
+        profile = self._tables.query(
             f"select * from t where profile_id = '{owners[0]}'",  # noqa: S608
             t=(PROFILES, self._version(PROFILES.name)),
-        ).to_pylist()
+        )
+        row = {name: _first(profile[name]) for name in profile.column_names}
         row["identifiers"] = dict(row["identifiers"])
         row["traits"] = dict(row["traits"])
         return {"publication": self.number, **row}
@@ -92,6 +95,14 @@ class Publication:
                 f"Publication {self.number} has no table {name}; it has {', '.join(self.versions)}."
             )
         return self.versions[name]
+
+
+def _first(column: pa.ChunkedArray) -> Any:
+    """The first value; of a time without pandas, which pyarrow would import for it."""
+    if not pa.types.is_timestamp(column.type):
+        return column[0].as_py()
+    micros = column.cast(pa.timestamp("us", "UTC")).cast(pa.int64())[0].as_py()
+    return None if micros is None else _EPOCH + timedelta(microseconds=micros)
 
 
 def opened(

@@ -46,7 +46,7 @@ def test_lookup_answers_in_a_fresh_process_without_spark(one_night: Lake) -> Non
     assert [{"profile_id": found["profile_id"], "calls": found["calls"]}] == expected.to_pylist()
     assert "ann@example.com" in found["identifiers"]["email"]
     loaded = set(json.loads(done.stderr.splitlines()[-1]))
-    assert not loaded & {"pyspark", "great_expectations", "py4j"}
+    assert not loaded & {"pyspark", "great_expectations", "py4j", "pandas"}
 
 
 def test_lookup_of_nobody_says_so_and_does_not_repeat_the_value(one_night: Lake) -> None:
