@@ -32,6 +32,8 @@ SPEED = {
     "spark.ui.showConsoleProgress": "false",
     "spark.serializer": "org.apache.spark.serializer.KryoSerializer",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "100000",
+    # Calls may be long: without it a worker could be handed gigabytes at once.
+    "spark.sql.execution.arrow.maxBytesPerBatch": "67108864",
     # One task a column chunk of a small log instead of Delta's default of 50.
     "spark.databricks.delta.snapshotPartitions": "2",
     "spark.databricks.delta.optimize.maxFileSize": "268435456",

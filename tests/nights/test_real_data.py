@@ -35,8 +35,9 @@ def last_ten(phone: str) -> str | None:
     return re.sub("[^0-9]", "", phone)[-10:] or None
 
 
+Stage = tuple[Mapping[str, Any] | None, Callable[[str], str | None] | None, str]
 #: Each: what is said of the phone, how a phone is compared, the published figure's name.
-STAGES: list[tuple[Mapping[str, Any] | None, Callable[[str], str | None] | None, str]] = [
+STAGES: list[Stage] = [
     (None, None, "email lowercased"),
     ({"normalise": "exact", "limit": 5}, as_given, "email lowercased + phone as given"),
     (
@@ -66,12 +67,15 @@ def landing(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_three_sets_of_rules_in_turn_give_the_published_numbers_of_profiles(
-    spark: SparkSession, shared: Path, landing: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    "stages", [STAGES[-1:], pytest.param(STAGES, marks=pytest.mark.soak)], ids=["last", "in turn"]
+)
+def test_each_set_of_rules_gives_the_published_number_of_profiles(
+    spark: SparkSession, shared: Path, landing: Path, tmp_path: Path, stages: list[Stage]
 ) -> None:
     figures = json.loads((shared / "expected.json").read_text())
     sources = {source: landing / source for source in FILES}
-    for night, (phone, normal, figure) in enumerate(STAGES):
+    for night, (phone, normal, figure) in enumerate(stages):
         lake = site(tmp_path, sources, identity=identity(phone), judged=False)
         record = lake.run(AS_OF + timedelta(days=night))
 
@@ -85,6 +89,8 @@ def test_three_sets_of_rules_in_turn_give_the_published_numbers_of_profiles(
         assert people["crm"].total() == crm["profiles"]
         assert people["scipy"].total() == 1931
 
+    if len(stages) == 1:
+        return
     fresh = site(tmp_path, sources, identity=identity(phone), judged=False, name="fresh")
     fresh.run()
     assert lake.contents() == fresh.contents()
