@@ -41,6 +41,9 @@ class Store(Protocol):
     def put(self, uri: str, body: bytes) -> None:
         """Write an object, whatever is there."""
 
+    def put_data(self, uri: str, body: bytes) -> None:
+        """Write an object under a name that nobody knows yet."""
+
 
 @dataclass(frozen=True)
 class File:
@@ -112,7 +115,7 @@ def files_of(
         folder = f"{layout.partitioned_by}={part}/" if part else ""
         for body, rows in bodies((batch for _, batch in own), layout):
             uri = f"{layout.prefix.format(folder)}{attempt:08d}-{number:04d}.parquet"
-            store.put(uri, body)
+            store.put_data(uri, body)
             figures = statistics(body, layout.statistics)
             yield pa.RecordBatch.from_pydict(
                 {

@@ -128,6 +128,12 @@ class Objects(Protocol):
     def put(self, uri: str, body: bytes) -> None:
         """Write, whatever is there. Readers see the old body or the new one, nothing between."""
 
+    def put_data(self, uri: str, body: bytes) -> None:
+        """Write an object under a name that nobody knows yet, so it may be seen half-written.
+
+        As cheap as the store can: of thousands of data files, a later commit names them all.
+        """
+
     def put_new(self, uri: str, body: bytes) -> bool:
         """Write if there is no object yet; False if there is one, which is left as it is."""
 
@@ -232,6 +238,14 @@ class LocalObjects:
         path = canonical_uri(uri)
         with _explained_disk("write", path), _written_aside(path, body) as aside, _locked(path):
             _move(aside, path)
+
+    def put_data(self, uri: str, body: bytes) -> None:
+        """See Objects. Neither locked nor synced, as Spark's own data files are."""
+        path = canonical_uri(uri)
+        with _explained_disk("write", path):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as file:
+                file.write(body)
 
     def put_new(self, uri: str, body: bytes) -> bool:
         """See Objects. A link to a finished file: atomic, and never seen half-written."""
@@ -500,6 +514,10 @@ class S3Objects:
         bucket, key = _bucket_and_key(uri)
         with _explained_s3("write", uri):
             self.client.put_object(Bucket=bucket, Key=key, Body=body, ContentMD5=_md5(body))
+
+    def put_data(self, uri: str, body: bytes) -> None:
+        """See Objects."""
+        self.put(uri, body)
 
     def put_new(self, uri: str, body: bytes) -> bool:
         """See Objects."""

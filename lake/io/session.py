@@ -37,6 +37,8 @@ SPEED = {
     # One task a column chunk of a small log instead of Delta's default of 50.
     "spark.databricks.delta.snapshotPartitions": "2",
     "spark.databricks.delta.optimize.maxFileSize": "268435456",
+    # Years of calls in a first load are thousands of small files: more of them to a task.
+    "spark.sql.files.openCostInBytes": "262144",
     # A dead endpoint fails in seconds; with the defaults it hangs for many minutes.
     "spark.hadoop.fs.s3a.attempts.maximum": "3",
     "spark.hadoop.fs.s3a.retry.limit": "3",
@@ -51,6 +53,10 @@ LOCAL = {
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.memory": "4g",
+    # Nobody looks at this session's pages; what they would show is kept in memory.
+    "spark.sql.ui.retainedExecutions": "10",
+    "spark.ui.retainedJobs": "50",
+    "spark.ui.retainedStages": "50",
     # A night compiles some hundreds of small classes, and Spark keeps a hundred by default.
     "spark.sql.codegen.cache.maxEntries": "2000",
     # Delta's own plan strings are long and hold literals; keep them out of the driver's memory.
