@@ -10,6 +10,9 @@ import pytest
 
 from tests.support.cluster import SparkCluster
 
+#: A whole night on the cluster (tests/nights) shows it in every run; this shows the fixture alone.
+pytestmark = pytest.mark.soak
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 PROBE = """

@@ -139,15 +139,13 @@ def assert_same(lake: Site, undisturbed: Lake) -> None:
 
 
 KILLS = [(step, round(random.Random(step).random(), 2)) for step in STEPS]
+
+
 SAMPLE = random.Random(20261105).sample(KILLS[:-1], 1)
 
 
-def kills(sample: list[tuple[str, float]]) -> list[object]:
-    """The sample in every run, the others under soak."""
-    return [pytest.param(*kill, marks=() if kill in sample else pytest.mark.soak) for kill in KILLS]
-
-
-@pytest.mark.parametrize(("step", "seconds"), kills(SAMPLE))
+@pytest.mark.soak
+@pytest.mark.parametrize(("step", "seconds"), KILLS)
 def test_a_killed_process_on_disk(
     first_of_two: Lake, two_nights: Lake, tmp_path: Path, step: str, seconds: float
 ) -> None:
@@ -159,7 +157,10 @@ def test_a_killed_process_on_disk(
     assert_same(lake, two_nights)
 
 
-@pytest.mark.parametrize(("step", "seconds"), kills([KILLS[STEPS.index("events")]]))
+@pytest.mark.parametrize(
+    ("step", "seconds"),
+    [pytest.param(*kill, marks=() if kill in SAMPLE else pytest.mark.soak) for kill in KILLS],
+)
 def test_a_killed_process_on_s3(
     one_night: Lake, on_s3: Site, tmp_path: Path, step: str, seconds: float
 ) -> None:
