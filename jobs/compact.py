@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
-    from lake.io.files import Store
+    from lake.io.objects import Objects
     from lake.io.scratch import Stored
 
 READS = (EVENTS, INGEST_LEDGER)
@@ -82,7 +82,7 @@ def staged_calls(night: Night) -> DataFrame:
         line_limit=night.config.line_limit,
     )
 
-    def write(store: Store, folder: str) -> Stored:
+    def write(store: Objects, folder: str) -> Stored:
         landed = planned_objects(lake.spark, night.place.control.manifest(plan.run))
         return staged_files(landed, reading, store, folder)
 

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from functools import cached_property
 from typing import Any
 
@@ -83,7 +83,8 @@ class _Told:
         """The message ids of all calls of sets, in order."""
         clock = self.explanation.config.identity.order_by
         found = [call for key in sets for call in self._by_set.get(key, ())]
-        return [call.message_id for call in sorted(found, key=lambda call: _order(call, clock))]
+        found.sort(key=lambda call: (*stored.times_of(call, clock), call.message_id))
+        return [call.message_id for call in found]
 
     def link(self, link: Link) -> dict[str, Any]:
         return {
@@ -134,13 +135,6 @@ def all_calls(explanation: Explanation) -> tuple[Call, ...]:
     if explanation.config.identity.order_by == RECEIVED_AT:
         days = {day for c in explanation.carriers for key, day in c.days if key in sets}
     return stored.calls(explanation.tables, sets, days)
-
-
-def _order(call: Call, clock: str) -> tuple[datetime, datetime, str]:
-    happened = call.timestamp or call.received_at
-    if clock == RECEIVED_AT:
-        return call.received_at, happened, call.message_id
-    return happened, call.received_at, call.message_id
 
 
 def first_call(call: FirstCall | None) -> dict[str, Any] | None:

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import deltalake
-import pyarrow as pa
 
 from lake.errors import StorageError
-from lake.io.delta import Tables
+from lake.io.delta import Tables, answered
 from lake.io.reader import Publication
 from lake.schema import Table
 from lake.tables import IDENTITIES, IDENTITY_SETS, SET_PROFILES, SIGHTINGS, VIOLATIONS
@@ -50,7 +49,7 @@ class AtRun:
     def rows(self, sql: str) -> list[dict[str, Any]]:
         """The answer to SQL (DataFusion's) as plain rows. Raises StorageError."""
         try:
-            found: list[dict[str, Any]] = pa.table(self.builder.execute(sql).read_all()).to_pylist()
+            found: list[dict[str, Any]] = answered(self.builder, sql).to_pylist()
         except Exception as failure:
             # Its text may quote a row.
             raise StorageError(

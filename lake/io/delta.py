@@ -27,7 +27,7 @@ from deltalake.exceptions import TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
 from lake.errors import CommitError, LakeError
-from lake.io.files import File, Layout, Store, written
+from lake.io.files import File, Layout, written
 from lake.io.objects import objects_for
 from lake.io.scratch import Stored, store_list, stored, stored_frame
 from lake.schema import Table
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import StructType
 
-    from lake.io.objects import StorageSettings
+    from lake.io.objects import Objects, StorageSettings
 
 
 #: Folder of tables that live as long as one run.
@@ -81,7 +81,7 @@ class Tables:
 
     def path(self, table: Table) -> str:
         """Where the table lies, as Spark addresses it."""
-        return f"{self.root.rstrip('/')}/{table.name}".replace("s3://", "s3a://")
+        return _for_spark(f"{self.root.rstrip('/')}/{table.name}")
 
     def uri(self, table: Table) -> str:
         """Where the table lies, as deltalake addresses it."""
@@ -143,8 +143,7 @@ class Tables:
             if opened is None:
                 return table.arrow.empty_table()
             builder = builder.register(name, opened)
-        # Not pa.table, which imports pandas: a third of the time of a lookup.
-        return pa.RecordBatchReader.from_stream(builder.execute(sql)).read_all()
+        return answered(builder, sql)
 
     def any(self, table: Table, where: str) -> bool:
         """Whether a row of the newest version is as ``where`` says; false where there is no table.
@@ -227,6 +226,11 @@ class Tables:
         )
 
 
+def answered(builder: deltalake.QueryBuilder, sql: str) -> pa.Table:
+    """The answer to a query. Not by pa.table: it imports pandas, a third of a lookup's time."""
+    return pa.RecordBatchReader.from_stream(builder.execute(sql)).read_all()
+
+
 def _commit_properties(
     transaction: Transaction, notes: Mapping[str, Any], max_commit_retries: int | None = None
 ) -> deltalake.CommitProperties:
@@ -246,10 +250,25 @@ def plain_files(opened: deltalake.DeltaTable, path: str) -> list[str] | None:
     """
     if opened.protocol().min_reader_version > 1 or set(path) & set("*?[]{}\\%"):
         return None
-    files = opened.file_uris()
+    files = pa.table(opened.get_add_actions()).column("path").to_pylist()
     if len(files) > FEW_FILES:
         return None
-    return sorted(file.replace("s3://", "s3a://") for file in files)
+    return sorted(f"{path}/{file}" for file in files)
+
+
+def _own_name() -> str:
+    """A name for files unlike any other writer's: a run that was taken for dead may still write."""
+    return uuid4().hex[:12]
+
+
+def _for_spark(uri: str) -> str:
+    """An address as Spark spells it."""
+    return uri.replace("s3://", "s3a://")
+
+
+def _no_pattern(path: str) -> str:
+    """A path that Spark takes as it is, whatever brackets are in it."""
+    return re.sub(r"([*?\[\]{}\\])", r"\\\1", path)
 
 
 @dataclass(frozen=True)
@@ -289,14 +308,18 @@ class Lake:
         if files is None:
             reader = self.spark.read.format("delta").option("versionAsOf", str(opened.version()))
             return reader.load(path).select(*table.names)
-        if not files:
-            return self.empty(table)
-        reader = self.spark.read.schema(table.ddl).option("basePath", path)
-        return reader.parquet(*files).select(*table.names)
+        return self._parquet(table.ddl, files, path).select(*table.names)
+
+    def _parquet(self, schema: StructType | str, files: Iterable[str], base: str) -> DataFrame:
+        """The rows of files below a folder, of these columns; none if there are no files."""
+        paths = [_no_pattern(_for_spark(file)) for file in files]
+        if not paths:
+            return self.spark.createDataFrame([], schema)
+        return self.spark.read.schema(schema).option("basePath", base).parquet(*paths)
 
     def empty(self, table: Table) -> DataFrame:
         """No rows of the table's columns."""
-        return self.spark.createDataFrame([], table.ddl)
+        return self._parquet(table.ddl, (), self.tables.path(table))
 
     def append(self, table: Table, frame: DataFrame, transaction: Transaction) -> None:
         """Add the frame's rows in one commit, once."""
@@ -332,28 +355,32 @@ class Lake:
         self,
         name: str,
         schema: StructType | str,
-        write: Callable[[Store, str], Stored],
+        write: Callable[[Objects, str], Stored],
     ) -> Scratch:
         """The same for whatever writes Parquet files of this schema below a folder it is given."""
-        store = objects_for(self.tables.root, self.tables.storage)
-        folder = f"{self.tables.scratch_folder}/{self.run}/{name}"
-        files = stored(store, f"{folder}.json")
+        store, listed = self._store, f"{self.tables.scratch_folder}/{self.run}/{name}.json"
+        files = stored(store, listed)
+        verb = "kept"
         if files is None:
-            self.before_commit(f"_{name}")
+            verb = "wrote"
             try:
-                files = write(store, folder)
+                files = write(store, f"{listed.removesuffix('.json')}/{_own_name()}")
+            except LakeError:
+                raise
             except Exception as failure:
                 raise CommitError(
                     f"_{name}: this run could not store its rows ({kinds(failure)}). Run again."
                 ) from failure
-            store_list(store, f"{folder}.json", files)
-            self.after_commit(f"_{name}", "wrote")
-        else:
-            self.after_commit(f"_{name}", "kept")
-        if not files.files:
-            return Scratch(self.spark.createDataFrame([], schema), 0)
-        paths = [file.replace("s3://", "s3a://") for file in files.files]
-        return Scratch(self.spark.read.schema(schema).parquet(*paths), files.rows)
+            self.before_commit(f"_{name}")
+            store_list(store, listed, files)
+        self.after_commit(f"_{name}", verb)
+        base = _for_spark(self.tables.scratch_folder)
+        return Scratch(self._parquet(schema, files.files, base), files.rows)
+
+    @property
+    def _store(self) -> Objects:
+        """Where the workers put files."""
+        return objects_for(self.tables.root, self.tables.storage)
 
     def drop_scratch(self) -> None:
         """Remove the run's scratch tables."""
@@ -379,14 +406,11 @@ class Lake:
         self.after_commit(table.name, "wrote")
 
     def _files(self, table: Table, frame: DataFrame) -> list[File]:
-        """The frame's rows as files in the table's folder that no commit names yet.
-
-        The name is unlike any other writer's: a run that was taken for dead may still write.
-        """
-        store = objects_for(self.tables.root, self.tables.storage)
-        name = f"{self.tables.uri(table)}/{{}}part-{self.run}-{uuid4().hex[:12]}-"
+        """The frame's rows as files in the table's folder that no commit names yet."""
+        name = f"part-{self.run}-{_own_name()}-"
         by = table.partitioned_by[0] if table.partitioned_by else None
-        return written(frame, store, Layout(name, table.arrow, by, table.with_statistics))
+        layout = Layout(self.tables.uri(table), name, table.arrow, by, table.with_statistics)
+        return written(frame, self._store, layout)
 
     def _settle(self, table: Table, transaction: Transaction, failure: Exception) -> None:
         """A write that raised has committed if the table says so; otherwise the failure stands."""

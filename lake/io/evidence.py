@@ -232,13 +232,16 @@ def first_calls(rows: Iterable[Mapping[str, Any]], clock: str) -> dict[Day, Firs
     return found
 
 
+def times_of(call: FirstCall | Call, clock: str) -> tuple[datetime, datetime]:
+    """When a call was, by the clock that orders calls and then by the other."""
+    received, happened = call.received_at, call.timestamp or call.received_at
+    return (received, happened) if clock == RECEIVED_AT else (happened, received)
+
+
 def order_of(call: FirstCall, clock: str) -> tuple[int, int, str, date]:
     """The total order of sightings, as a night has it: microseconds since 1970 UTC, then names."""
-    times = call.received_at, call.timestamp or call.received_at
-    received, happened = ((time - _EPOCH) // timedelta(microseconds=1) for time in times)
-    if clock == RECEIVED_AT:
-        return received, happened, call.message_id, call.day
-    return happened, received, call.message_id, call.day
+    one, other = ((t - _EPOCH) // timedelta(microseconds=1) for t in times_of(call, clock))
+    return one, other, call.message_id, call.day
 
 
 def _one(rows: Iterable[dict[str, Any]], identifier: Identifier) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 Handing rows to Spark's own table writer costs more in commits and look-ups than in writing: on a
 small lake most of a night. Files are named so that no two writers ever meet: by the caller's
-folder or prefix and by task attempt. A task that was lost or ran twice leaves files behind that
+folder or name and by task attempt. A task that was lost or ran twice leaves files behind that
 are in no answer.
 
 pyarrow's parts are imported where they are used: a lookup comes through here and needs none.
@@ -16,13 +16,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
-from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from itertools import chain, groupby
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+    from lake.io.objects import Objects
 
 Kernel = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
@@ -30,19 +32,6 @@ _GROUP_BYTES: Final = 32 << 20
 _FILE_BYTES: Final = 128 << 20
 #: As many characters of a text are kept in statistics, as Delta's own writer does.
 _PREFIX: Final = 32
-
-
-class Store(Protocol):
-    """Where files are put; see `lake.io.objects`."""
-
-    def get(self, uri: str) -> tuple[bytes, str] | None:
-        """An object's bytes and etag, or None."""
-
-    def put(self, uri: str, body: bytes) -> None:
-        """Write an object, whatever is there."""
-
-    def put_data(self, uri: str, body: bytes) -> None:
-        """Write an object under a name that nobody knows yet."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +48,17 @@ class File:
 
 @dataclass(frozen=True)
 class Layout:
-    """How rows become files: ``prefix`` begins every name, ``schema`` (default: that of the rows)
-    is what they are cast to, ``partitioned_by`` a date column that is in the path instead of in
-    the file, ``statistics`` the columns whose least and greatest value are told.
+    """How rows become files: in which ``folder``, with what every ``name`` begins, ``schema``
+    (default: that of the rows) is what they are cast to, ``partitioned_by`` a date column that is
+    in the path instead of in the file, ``statistics`` the columns whose least and greatest value
+    are told.
 
     ``dictionary`` and ``footer`` name the columns with a dictionary and with statistics in the
     file; by default all have both, which a column of many values pays for and gains nothing.
     """
 
-    prefix: str
+    folder: str
+    name: str = ""
     schema: pa.Schema | None = None
     partitioned_by: str | None = None
     statistics: tuple[str, ...] = ()
@@ -84,8 +75,8 @@ class Layout:
         }
 
 
-def written(frame: DataFrame, store: Store, layout: Layout) -> list[File]:
-    """The frame's rows in files whose addresses begin with the layout's prefix, in their order.
+def written(frame: DataFrame, store: Objects, layout: Layout) -> list[File]:
+    """The frame's rows in files as laid out, these in the order of their addresses.
 
     Runs one job, besides those of the frame's own plan; a task without rows writes no file. A
     worker holds up to 160 MiB. Raises what Spark raises.
@@ -103,7 +94,7 @@ def collected(frame: DataFrame, kernel: Kernel) -> list[File]:
 
 
 def files_of(
-    store: Store, layout: Layout, batches: Iterable[pa.RecordBatch]
+    store: Objects, layout: Layout, batches: Iterable[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
     """Write the batches, in a worker; a row of `File` for each file."""
     from pyspark import TaskContext
@@ -112,9 +103,10 @@ def files_of(
     attempt = task.taskAttemptId() if task else 0
     number = 0
     for part, own in groupby(_partitioned(batches, layout), key=lambda pair: pair[0]):
-        folder = f"{layout.partitioned_by}={part}/" if part else ""
+        place = f"{layout.partitioned_by}={part}/" if part else ""
+        begin = f"{layout.folder.rstrip('/')}/{place}{layout.name}{attempt:08d}"
         for body, rows in bodies((batch for _, batch in own), layout):
-            uri = f"{layout.prefix.format(folder)}{attempt:08d}-{number:04d}.parquet"
+            uri = f"{begin}-{number:04d}.parquet"
             store.put_data(uri, body)
             figures = statistics(body, layout.statistics)
             yield pa.RecordBatch.from_pydict(
@@ -149,26 +141,27 @@ def bodies(batches: Iterable[pa.RecordBatch], layout: Layout) -> Iterator[tuple[
     """Whole Parquet files of at most about 128 MiB, and the rows of each."""
     import pyarrow.parquet as pq
 
-    sink, writer, rows = pa.BufferOutputStream(), None, 0
-    for found in _groups(batches):
-        group = found
-        if schema := layout.schema:
-            group = found.cast(pa.schema([schema.field(name) for name in found.column_names]))
-        if writer is None:
-            writer = pq.ParquetWriter(sink, group.schema, **layout.options)
-        writer.write_table(group, row_group_size=group.num_rows)
-        rows += group.num_rows
-        if sink.tell() >= _FILE_BYTES:
-            writer.close()
-            yield sink.getvalue().to_pybytes(), rows
-            sink, writer, rows = pa.BufferOutputStream(), None, 0
-    if writer is not None:
-        writer.close()
+    groups = _groups(batches, layout.schema)
+    for first in groups:
+        sink, rows = pa.BufferOutputStream(), 0
+        with pq.ParquetWriter(sink, first.schema, **layout.options) as writer:
+            for group in chain([first], groups):
+                writer.write_table(group, row_group_size=group.num_rows)
+                rows += group.num_rows
+                if sink.tell() >= _FILE_BYTES:
+                    break
         yield sink.getvalue().to_pybytes(), rows
 
 
-def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """The batches gathered to row groups; none of them empty."""
+def _groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema | None) -> Iterator[pa.Table]:
+    """The batches gathered to row groups, none of them empty, cast to the schema if there is one;
+    columns of the schema that the batches do not have are left out."""
+
+    def gathered() -> pa.Table:
+        group = pa.Table.from_batches(waiting)
+        names = group.column_names
+        return group.cast(pa.schema([schema.field(n) for n in names])) if schema else group
+
     waiting: list[pa.RecordBatch] = []
     size = 0
     for batch in batches:
@@ -176,10 +169,10 @@ def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
             waiting.append(batch)
             size += batch.nbytes
         if size >= _GROUP_BYTES:
-            yield pa.Table.from_batches(waiting)
+            yield gathered()
             waiting, size = [], 0
     if waiting:
-        yield pa.Table.from_batches(waiting)
+        yield gathered()
 
 
 def statistics(body: bytes, columns: Iterable[str]) -> dict[str, Any]:

@@ -12,10 +12,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lake.io.files import File, Layout, Store, written
+from lake.io.files import File, Layout, written
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+    from lake.io.objects import Objects
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Stored:
         return cls(tuple(file.uri for file in files), sum(file.rows for file in files))
 
 
-def stored(store: Store, listed: str) -> Stored | None:
+def stored(store: Objects, listed: str) -> Stored | None:
     """What the list at this address names; None where there is no list."""
     found = store.get(listed)
     if found is None:
@@ -41,14 +43,14 @@ def stored(store: Store, listed: str) -> Stored | None:
     return Stored(tuple(said["files"]), said["rows"])
 
 
-def store_list(store: Store, listed: str, files: Stored) -> None:
+def store_list(store: Objects, listed: str, files: Stored) -> None:
     """Put the list: from now on the frame is stored."""
     store.put(listed, json.dumps({"files": files.files, "rows": files.rows}).encode())
 
 
-def stored_frame(frame: DataFrame, store: Store, folder: str) -> Stored:
+def stored_frame(frame: DataFrame, store: Objects, folder: str) -> Stored:
     """The frame's rows in files below ``folder``, which is for this call alone.
 
     Runs one job, besides those of the frame's own plan. Raises what Spark raises.
     """
-    return Stored.of(written(frame, store, Layout(f"{folder.rstrip('/')}/{{}}")))
+    return Stored.of(written(frame, store, Layout(folder)))

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from lake.io.files import Layout, Store, collected, files_of
+from lake.io.files import Layout, collected, files_of
 from lake.io.landing import Reading, record_batches
 from lake.io.scratch import Stored
 from lake.tables import STAGED_LINES
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
+    from lake.io.objects import Objects
+
 #: Columns of many values gain nothing from a dictionary and pay for it.
 _DISTINCT: Final = frozenset(
     ("message_id", "context", "traits", "properties", "payload_hash", "line", "raw", "detail")
@@ -27,7 +29,7 @@ _DISTINCT: Final = frozenset(
 _REPEATED: Final = tuple(c.name for c in STAGED_LINES.columns if c.name not in _DISTINCT)
 
 
-def staged_files(objects: DataFrame, reading: Reading, store: Store, folder: str) -> Stored:
+def staged_files(objects: DataFrame, reading: Reading, store: Objects, folder: str) -> Stored:
     """The Parquet files, below ``folder``, of the rows that `staged_lines` would give.
 
     Runs one job. Read them with the schema of `STAGED_LINES`. The folder is for this call alone.
@@ -35,11 +37,11 @@ def staged_files(objects: DataFrame, reading: Reading, store: Store, folder: str
     """
     manifest = objects.select("source", "object", "etag", "size", "last_modified")
     # Of no column but its kind would a reader of staged lines look at the statistics.
-    layout = Layout(f"{folder.rstrip('/')}/{{}}", dictionary=_REPEATED, footer=("kind",))
+    layout = Layout(folder, dictionary=_REPEATED, footer=("kind",))
     return Stored.of(collected(manifest, partial(_written, reading, store, layout)))
 
 
 def _written(
-    reading: Reading, store: Store, layout: Layout, manifest: Iterable[pa.RecordBatch]
+    reading: Reading, store: Objects, layout: Layout, manifest: Iterable[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
     return files_of(store, layout, record_batches(reading, manifest))

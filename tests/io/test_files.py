@@ -190,6 +190,14 @@ def test_scratch_is_whole_or_not_there(spark: SparkSession, tmp_path: Path) -> N
     assert content(kept.frame) == content(again.frame) == content(frame)
     (tmp_path / "_scratch/00000001/calls.json").unlink()
     assert lake.scratch("calls", calls(spark, 1)).rows == 1
+    assert content(kept.frame) == content(frame), "no writer touches another's files"
+
+
+def test_a_folder_may_have_any_name(spark: SparkSession, tmp_path: Path) -> None:
+    lake = lake_at(spark, tmp_path / "a {lake} [of 100%]")
+    lake.append(CALLS, calls(spark), Transaction("compact", 1))
+    stored = lake.scratch("calls", lake.read(CALLS))
+    assert content(lake.read(CALLS)) == content(stored.frame) == content(calls(spark))
 
 
 def test_no_rows_are_scratch_too(spark: SparkSession, tmp_path: Path) -> None:
@@ -207,6 +215,6 @@ def test_a_frame_that_fails_names_no_value(spark: SparkSession, tmp_path: Path) 
 
 def test_files_are_in_the_order_of_the_frame(spark: SparkSession, tmp_path: Path) -> None:
     frame = spark.range(100).orderBy("id").selectExpr("id").coalesce(1)
-    [file] = written(frame, LocalObjects(), Layout(f"{tmp_path}/{{}}"))
+    [file] = written(frame, LocalObjects(), Layout(str(tmp_path)))
     assert pq.read_table(file.uri)["id"].to_pylist() == list(range(100))
     assert file.size == Path(file.uri).stat().st_size
