@@ -29,6 +29,7 @@ from deltalake.transaction import AddAction, RemoveAction
 from lake.errors import CommitError, LakeError
 from lake.io.files import File, Layout, written
 from lake.io.objects import objects_for
+from lake.io.rewriting import DataFile, rewritten
 from lake.io.scratch import Stored, store_list, stored, stored_frame
 from lake.schema import Table
 
@@ -152,6 +153,21 @@ class Tables:
         """
         return bool(self.query(f"select 1 from t where {where} limit 1", t=(table, None)).num_rows)  # noqa: S608
 
+    def files(self, table: Table, version: int | None = None) -> list[DataFile]:
+        """The data files of a version, by address; none where there is no table."""
+        opened = self.open(table, version)
+        if opened is None:
+            return []
+        told = pa.table(opened.get_add_actions(flatten=True))
+        by = table.partitioned_by
+        parts = told.column(f"partition.{by[0]}").to_pylist() if by else [""] * told.num_rows
+        found = zip(
+            told.column("path").to_pylist(), told.column("size_bytes").to_pylist(), parts,
+            strict=True,
+        )  # fmt: skip
+        files = [DataFile(f"{self.uri(table)}/{path}", size, str(p)) for path, size, p in found]
+        return sorted(files, key=lambda file: file.uri)
+
     def create(self, table: Table) -> None:
         """Make the table, empty, with its declared properties; nothing if it exists."""
         if self.open(table) is not None:
@@ -172,9 +188,10 @@ class Tables:
         mode: str,
         transaction: Transaction,
         notes: Mapping[str, Any],
+        gone: Sequence[DataFile] = (),
     ) -> None:
-        """Add files that lie in the table's folder, in one commit; with mode ``overwrite`` they
-        take the place of all others.
+        """Add files that lie in the table's folder and take out those that are ``gone``, in one
+        commit; with mode ``overwrite`` they take the place of all others.
 
         Raises what deltalake raises, also where another commit came first: it is never rebased.
         """
@@ -182,17 +199,25 @@ class Tables:
         assert opened is not None
         folder = f"{self.uri(table)}/"
         by = list(table.partitioned_by)
+        now = time.time_ns() // 1_000_000
         actions: list[AddAction | RemoveAction] = [
             AddAction(
                 path=file.uri.removeprefix(folder),
                 size=file.size,
                 partition_values=dict.fromkeys(by, file.partition),
-                modification_time=time.time_ns() // 1_000_000,
+                modification_time=now,
                 data_change=True,
                 stats=file.statistics,
             )
             for file in files
         ]
+        actions += [
+            RemoveAction(
+                file.uri.removeprefix(folder), True, now, file.size,  # noqa: FBT003
+                dict.fromkeys(by, file.partition),
+            )
+            for file in gone
+        ]  # fmt: skip
         opened.create_write_transaction(
             actions,
             mode,
@@ -343,6 +368,32 @@ class Lake:
         """Make the frame the table's whole content, in one commit, once."""
         self._write(table, frame, transaction, "overwrite")
 
+    def update(
+        self, table: Table, keys: DataFrame, rows: DataFrame, transaction: Transaction
+    ) -> None:
+        """Put ``rows`` in the place of all rows whose key is among ``keys``, in one commit, once.
+
+        ``keys`` has columns of the table, as many as make a key, none of them null; the first is
+        the one that tells rows apart best. It is stored first, and every worker holds it. Files
+        without such a row stay; what the others lose is written anew, which costs their size.
+        """
+        conformed = table.conform(rows)
+        if table.sorted_by and not table.partitioned_by:
+            # Not sorted across tasks: few rows make few files.
+            spread = conformed.repartition(table.sorted_by[0])
+            conformed = spread.sortWithinPartitions(*table.sorted_by)
+
+        def change() -> tuple[list[File], list[DataFile]]:
+            gone = self._stored(f"{table.name}_keys", partial(stored_frame, keys)).files
+            before = self.tables.files(table)
+            added = self._files(table, conformed)
+            changed = rewritten(
+                self.spark, before, gone, keys.columns, self._store, self._layout(table)
+            )
+            return [*added, *changed.files], [f for f in before if f.uri in changed.replaced]
+
+        self._commit(table, change, transaction, "append", "updated")
+
     def scratch(self, name: str, frame: DataFrame) -> Scratch:
         """The frame stored for this run and read back: its lineage ends there.
 
@@ -358,7 +409,23 @@ class Lake:
         write: Callable[[Objects, str], Stored],
     ) -> Scratch:
         """The same for whatever writes Parquet files of this schema below a folder it is given."""
-        store, listed = self._store, f"{self.tables.scratch_folder}/{self.run}/{name}.json"
+        return self._read_back(schema, self._stored(name, write))
+
+    def kept(self, name: str, schema: StructType | str) -> Scratch | None:
+        """What an earlier step of this run stored under the name; None if nothing."""
+        files = stored(self._store, self._listed(name))
+        return None if files is None else self._read_back(schema, files)
+
+    def _read_back(self, schema: StructType | str, files: Stored) -> Scratch:
+        base = _for_spark(self.tables.scratch_folder)
+        return Scratch(self._parquet(schema, files.files, base), files.rows)
+
+    def _listed(self, name: str) -> str:
+        return f"{self.tables.scratch_folder}/{self.run}/{name}.json"
+
+    def _stored(self, name: str, write: Callable[[Objects, str], Stored]) -> Stored:
+        """The files that are stored under this name, written now if they are not yet."""
+        store, listed = self._store, self._listed(name)
         files = stored(store, listed)
         verb = "kept"
         if files is None:
@@ -374,8 +441,7 @@ class Lake:
             self.before_commit(f"_{name}")
             store_list(store, listed, files)
         self.after_commit(f"_{name}", verb)
-        base = _for_spark(self.tables.scratch_folder)
-        return Scratch(self._parquet(schema, files.files, base), files.rows)
+        return files
 
     @property
     def _store(self) -> Objects:
@@ -388,29 +454,48 @@ class Lake:
 
     def _write(self, table: Table, frame: DataFrame, transaction: Transaction, mode: str) -> None:
         """One commit of conformed rows, made once; nothing if the table holds the transaction."""
-        if self.tables.holds(table, transaction):
-            self.after_commit(table.name, "kept")
-            return
         conformed = table.conform(frame)
         if table.sorted_by and not table.partitioned_by:
             conformed = conformed.sort(*table.sorted_by)
+
+        def change() -> tuple[list[File], list[DataFile]]:
+            return self._files(table, conformed), []
+
+        self._commit(table, change, transaction, mode, "wrote")
+
+    def _commit(
+        self,
+        table: Table,
+        change: Callable[[], tuple[list[File], list[DataFile]]],
+        transaction: Transaction,
+        mode: str,
+        verb: str,
+    ) -> None:
+        """Write the files that come and commit them with those that go, once."""
+        if self.tables.holds(table, transaction):
+            self.after_commit(table.name, "kept")
+            return
         self.tables.create(table)
         try:
-            files = self._files(table, conformed)
+            files, gone = change()
             self.before_commit(table.name)
-            self.tables.commit(table, files, mode, transaction, {"run": self.run, **self.notes})
+            notes = {"run": self.run, **self.notes}
+            self.tables.commit(table, files, mode, transaction, notes, gone)
         except LakeError:
             raise
         except Exception as failure:
             self._settle(table, transaction, failure)
-        self.after_commit(table.name, "wrote")
+        self.after_commit(table.name, verb)
+
+    def _layout(self, table: Table) -> Layout:
+        """How files of this run lie in the table's folder, before a commit names them."""
+        name = f"part-{self.run}-{_own_name()}-"
+        by = table.partitioned_by[0] if table.partitioned_by else None
+        return Layout(self.tables.uri(table), name, table.arrow, by, table.with_statistics)
 
     def _files(self, table: Table, frame: DataFrame) -> list[File]:
         """The frame's rows as files in the table's folder that no commit names yet."""
-        name = f"part-{self.run}-{_own_name()}-"
-        by = table.partitioned_by[0] if table.partitioned_by else None
-        layout = Layout(self.tables.uri(table), name, table.arrow, by, table.with_statistics)
-        return written(frame, self._store, layout)
+        return written(frame, self._store, self._layout(table))
 
     def _settle(self, table: Table, transaction: Transaction, failure: Exception) -> None:
         """A write that raised has committed if the table says so; otherwise the failure stands."""

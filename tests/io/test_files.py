@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from lake.errors import CommitError
 from lake.io import delta, files
@@ -218,3 +219,46 @@ def test_files_are_in_the_order_of_the_frame(spark: SparkSession, tmp_path: Path
     [file] = written(frame, LocalObjects(), Layout(str(tmp_path)))
     assert pq.read_table(file.uri)["id"].to_pylist() == list(range(100))
     assert file.size == Path(file.uri).stat().st_size
+
+
+def test_an_update_takes_out_the_rows_of_its_keys_and_leaves_other_files_alone(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    lake = lake_at(spark, tmp_path)
+    before = content(calls(spark))
+    for half in ("id < 'm10'", "id >= 'm10'"):
+        lake.append(CALLS, calls(spark).where(half), Transaction(half, 1))
+    files = set(lake.tables.files(CALLS))
+    first = lake.read(CALLS).where("id in ('m01', 'm02')")
+    # Its key is the id with the number: of a row that has the id alone, nothing is taken.
+    keys = first.select("id", "n").unionByName(
+        spark.createDataFrame([("m03", 99), ("nobody", 1)], "id string, n int")
+    )
+    rows = first.where("id = 'm02'").withColumn("email", F.lit("new@example.com"))
+    for _ in range(2):
+        lake.update(CALLS, keys, rows, Transaction("update", 1))
+
+    assert lake.tables.version(CALLS) == 3
+    changed = {r["id"]: r for r in content(lake.read(CALLS))}
+    assert "m01" not in changed
+    assert changed["m02"]["email"] == "new@example.com"
+    others = [r for r in before if r["id"] not in ("m01", "m02")]
+    assert [changed[r["id"]] for r in others] == others
+    assert len(changed) == len(others) + 1
+    kept = files & set(lake.tables.files(CALLS))
+    assert len(kept) == len(files) - 2, "the rows' two days each had one file written anew"
+    assert content(lake.read(CALLS, 2)) == before
+
+
+def test_small_files_are_written_together_once_there_are_many(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    lake = lake_at(spark, tmp_path)
+    one_day = calls(spark).where(F.col("day") == F.lit(DAYS[0]))
+    for n in range(10):
+        rows = one_day.where(f"id = 'm{2 * n:02}'")
+        lake.append(CALLS, rows, Transaction("append", n))
+    nobody = spark.createDataFrame([("nobody",)], "id string")
+    lake.update(CALLS, nobody, lake.empty(CALLS), Transaction("update", 1))
+    assert len(lake.tables.files(CALLS)) == 1
+    assert content(lake.read(CALLS)) == content(one_day)
