@@ -35,5 +35,18 @@ def main(until: str) -> None:
     parser.add_argument("--as-of", help="the time the run is dated, ISO-8601, default now")
     parser.add_argument("--output", choices=("text", "json"), default="text")
     parser.add_argument("--strict", action="store_true", help="warnings change the exit code")
+    passes = parser.add_mutually_exclusive_group()
+    for name, about in (("full", "everything"), ("incremental", "what the night touched")):
+        help_ = f"resolve {about}; default: the cheaper"
+        passes.add_argument(f"--{name}", dest="force", action="store_const", const=name, help=help_)
     given = parser.parse_args()
-    sys.exit(shell(given.config, steps(until), given.as_of, given.output, strict=given.strict))
+    sys.exit(
+        shell(
+            given.config,
+            steps(until),
+            given.as_of,
+            given.output,
+            strict=given.strict,
+            force=given.force,
+        )
+    )

@@ -41,8 +41,8 @@ def run(night: Night) -> None:
     rejected = staged.where("kind = 'rejected'")
 
     known = None
-    if night.plan.events_version is not None:
-        known = lake.read(EVENTS, night.plan.events_version)
+    if (version := night.plan.versions.get(EVENTS.name)) is not None:
+        known = lake.read(EVENTS, version)
     lost = dedupe.duplicates(calls, known).withColumn("batch", F.lit(batch).cast("bigint"))
     lake.append(DUPLICATE_CALLS, lost, once)
     duplicates = lake.read(DUPLICATE_CALLS).where(F.col("batch") == batch)
@@ -51,11 +51,10 @@ def run(night: Night) -> None:
     displaced = None
     if known is not None and not duplicates.where("displaced").isEmpty():
         displaced = duplicates.where("displaced")
-    if known is None or displaced is None:
+    if displaced is None:
         lake.append(EVENTS, accepted, once)
     else:
-        after = dedupe.without(known, F.broadcast(displaced)).unionByName(accepted)
-        lake.replace(EVENTS, after, once)
+        lake.update(EVENTS, displaced.select("message_id"), accepted, once)
     lake.append(REJECTED_CALLS, rejected.select(*REJECTED_CALLS.names), once)
 
     ledger = ledger_of(night, staged.where("kind = 'object'"))

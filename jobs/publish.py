@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from lake.profiles.snapshot import profile_identifiers, profiles
 from lake.profiles.traits import winning_traits
 from lake.quality.expectations import load_suites
 from lake.quality.gate import Verdict, blocking, result_rows, verdicts
-from lake.run.night import BLOCKED, Night
+from lake.run.night import BLOCKED, TOUCHED_IDENTITIES, TOUCHED_PROFILES, Night
 from lake.tables import (
     EXPECTATION_RESULTS,
     IDENTITIES,
@@ -49,11 +50,15 @@ WRITES = (
     PUBLICATIONS,
 )
 
+#: Tables with rows of profiles, which a publication updates by profile_id.
+PROFILE_TABLES = (PROFILES, PROFILE_IDENTIFIERS, PROFILE_TRAITS)
+
 
 def run(night: Night) -> None:
     """Write the candidates, judge them, and expose them unless a blocking expectation failed."""
-    write_candidates(night)
-    write_changes(night)
+    told = change(night)
+    write_candidates(night, told)
+    write_changes(night, told)
     check_conservation(night)
     with night.progress.stage("quality"):
         found = judged(night)
@@ -67,41 +72,76 @@ def run(night: Night) -> None:
     night.lake.after_commit("current.json", "wrote")
 
 
-def write_candidates(night: Night) -> None:
+@dataclass(frozen=True)
+class Change:
+    """What a publication writes: everything, or the rows of ``profiles`` (profile_id) anew.
+
+    ``sets``: `set_profiles` of those. ``identities``: their rows of `identities`.
+    """
+
+    night: Night
+    sets: DataFrame
+    identities: DataFrame
+    profiles: DataFrame | None
+
+    def write(self, table: Table, rows: DataFrame) -> None:
+        """Put the rows in the place of the profiles' own, or of all."""
+        once = self.night.transaction("publish")
+        if self.profiles is None:
+            self.night.lake.replace(table, rows, once)
+        else:
+            self.night.lake.update(table, self.profiles, rows, once)
+
+    def of(self, rows: DataFrame) -> DataFrame:
+        """Those of a table's rows that this is about."""
+        if self.profiles is None:
+            return rows
+        return rows.join(F.broadcast(self.profiles), "profile_id", "left_semi")
+
+
+def change(night: Night) -> Change:
+    """What is to be written: all, unless `stitch` left word of what it touched and the newest
+    versions are those that readers see."""
+    lake = night.lake
+    touched = lake.kept(TOUCHED_PROFILES, "profile_id string")
+    identities = lake.kept(TOUCHED_IDENTITIES, IDENTITIES.ddl)
+    sets = lake.read(SET_PROFILES)
+    seen = publications.versions(night.tables, night.plan.publication - 1)
+    planned = {t.name: night.plan.versions.get(t.name) for t in PROFILE_TABLES}
+    if touched is None or identities is None or planned.items() - seen.items():
+        return Change(night, sets, lake.read(IDENTITIES), None)
+    own = sets.join(F.broadcast(touched.frame), "profile_id", "left_semi")
+    return Change(night, own.select(*SET_PROFILES.names), identities.frame, touched.frame)
+
+
+def write_candidates(night: Night, change: Change) -> None:
     """Everything published is a regroup of facts per identity set."""
     lake, clock = night.lake, night.config.identity.order_by
-    once = night.transaction("publish")
-    by_set = lake.read(SET_PROFILES)
-
-    lake.replace(PROFILE_IDENTIFIERS, profile_identifiers(lake.read(IDENTITIES), clock), once)
-    last = sets.order_of("last.", clock)
-    lake.replace(PROFILE_TRAITS, winning_traits(lake.read(TRAIT_OBSERVATIONS), by_set, last), once)
-    totals = sets.summed(lake.read(SIGHTINGS), ["identity_set"], clock)
-    order = (sets.order_of("first.", clock), last)
-    lake.replace(
-        PROFILES,
-        profiles(
-            totals,
-            by_set,
-            lake.read(PROFILE_IDENTIFIERS),
-            lake.read(PROFILE_TRAITS),
-            order,
-            clock,
-        ),
-        once,
+    totals = sets.summed(
+        lake.read(SIGHTINGS).join(change.sets, "identity_set", "left_semi"), ["identity_set"], clock
     )
+    last = sets.order_of("last.", clock)
+    order = (sets.order_of("first.", clock), last)
+
+    change.write(PROFILE_IDENTIFIERS, profile_identifiers(change.identities, clock))
+    traits = winning_traits(lake.read(TRAIT_OBSERVATIONS), change.sets, last)
+    change.write(PROFILE_TRAITS, traits)
+    identifiers = change.of(lake.read(PROFILE_IDENTIFIERS))
+    won = change.of(lake.read(PROFILE_TRAITS))
+    rows = profiles(totals, change.sets, identifiers, won, order, clock)
+    change.write(PROFILES, rows)
 
 
-def write_changes(night: Night) -> None:
+def write_changes(night: Night, change: Change) -> None:
     """What became of every profile since the last publication, and where old ids lead."""
     lake, number = night.lake, night.plan.publication
     once = night.transaction("publish")
     earlier = publications.versions(night.tables, number - 1)
-    before = _before(lake, PROFILE_IDENTIFIERS, earlier)
-    now = lake.read(PROFILE_IDENTIFIERS)
+    before = change.of(_before(lake, PROFILE_IDENTIFIERS, earlier))
+    now = change.of(lake.read(PROFILE_IDENTIFIERS))
     new_sets = lake.read(IDENTITY_SETS).where(F.col("batch") == (night.plan.batch or 0))
     moves = lake.scratch("moves", changes.moves(before, now)).frame
-    causes = changes.causes(new_sets, lake.read(SET_PROFILES))
+    causes = changes.causes(new_sets, change.sets)
     found = changes.identity_changes(moves, causes)
     numbered = found.withColumns(
         {

@@ -6,16 +6,12 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from lake.errors import ConservationError
-from lake.identity import conflicts, sets, shared, stitching
-from lake.identity.components import Materialise, Materialised, connected_components
-from lake.identity.guards import guarded
+from lake.identity import sets, shared, touched
 from lake.identity.reextraction import re_extracted
-from lake.identity.resolve import Rules, Strategy
-from lake.io.delta import Lake, Scratch
 from lake.profiles.traits import told_traits
-from lake.run.night import Night
-from lake.run.rules import blocked, resolution_rules, sharing
+from lake.run.night import TOUCHED_IDENTITIES, TOUCHED_PROFILES, Night
+from lake.run.resolution import Resolver
+from lake.run.scope import Told, everything, touched_by
 from lake.tables import (
     DUPLICATE_CALLS,
     EVENTS,
@@ -43,8 +39,6 @@ WRITES = (
     SHARED_VALUES,
     SET_PROFILES,
 )
-
-SMALL_SETS = 1_000_000
 
 
 def run(night: Night) -> None:
@@ -115,139 +109,51 @@ def re_extract(night: Night) -> None:
 
 
 def resolve(night: Night) -> None:
-    """Group all identity sets into profiles: `identities`, `violations` and `set_profiles`."""
-    lake, clock = night.lake, night.config.identity.order_by
-    rules = resolution_rules(night.config)
-    naming = stitching.Naming(night.config.space, rules.priority, clock)
-    daily = sets.summed(lake.read(SIGHTINGS), ["identity_set", "day"], clock)
-    totals = sets.summed(lake.read(SIGHTINGS), ["identity_set"], clock)
-    known_sets = lake.scratch("sets", stitching.set_totals(lake.read(IDENTITY_SETS), totals)).frame
-    identifiers = lake.scratch(
-        "identifiers", guarded(stitching.identifiers(known_sets, clock), blocked(night.config))
-    ).frame
-    too_many = shared_values(night, known_sets, identifiers)
-    if too_many:
-        identifiers = shared.guarded(identifiers, too_many.values)
-    exceptions = exceptional(night, identifiers)
-    links = lake.scratch("links", stitching.links(known_sets, exceptions))
+    """Group identity sets into profiles: `identities`, `violations` and `set_profiles`.
 
-    components = raw_components(night, links, rules)
-    linked = stitching.linked_identifiers(identifiers, exceptions, components)
-    of_sets = stitching.set_components(links.frame, components)
-    write_evidence(night, too_many, known_sets, of_sets)
-    outcome = None
-    binding = lake.scratch("in_conflict", conflicts.in_conflict(linked, rules))
-    if binding.rows:
-        bad = of_sets.join(F.broadcast(binding.frame), "component", "left_semi")
-        of_sets = of_sets.join(F.broadcast(binding.frame), "component", "left_anti")
-        sightings = conflicts.ordered_sightings(daily, bad, clock)
-        judge = conflicts.Judge(rules, naming.space)
-        outcome = lake.scratch("resolved", conflicts.resolved(sightings, judge)).frame
-
-    named = stitching.founded(of_sets, naming)
-    if rules.strategy is Strategy.LATEST_WINS:
-        named = stitching.founded_by_person(linked, named, rules, naming)
-    founded = lake.scratch("founded", named).frame
-    once = night.transaction("stitch")
-    lake.replace(IDENTITIES, stitching.identities(linked, founded, outcome), once)
-    found = violations(lake, known_sets, exceptions, daily, outcome)
-    lake.replace(VIOLATIONS, found, once)
-    lake.replace(SET_PROFILES, stitching.set_profiles(of_sets, founded, outcome), once)
+    All of them, or those of the raw components that the night touched: the rows are the same.
+    """
+    lake, once = night.lake, night.transaction("stitch")
+    resolver = Resolver(night.config, lake.spark, lake.scratch)
+    if whole := reason_for_all(night):
+        night.progress.say("resolving everything", because=whole)
+        scope = everything(Told.of(lake), resolver, lake.scratch)
+        found = resolver.resolved(scope.facts)
+        lake.replace(IDENTITIES, found.identities, once)
+        write_evidence(night, scope.too_many)
+        lake.replace(VIOLATIONS, found.violations, once)
+        lake.replace(SET_PROFILES, found.set_profiles, once)
+        return
+    scope = touched_by(night, resolver)
+    found = resolver.resolved(scope.facts)
+    assert scope.known is not None
+    identities = lake.scratch(TOUCHED_IDENTITIES, found.identities).frame
+    lake.scratch(TOUCHED_PROFILES, touched.profiles(scope.known, identities))
+    own = scope.facts.sets.select("identity_set")
+    lake.update(IDENTITIES, touched.identifier_keys(scope.known, identities), identities, once)
+    write_evidence(night, scope.too_many)
+    lake.update(VIOLATIONS, own, found.violations, once)
+    lake.update(SET_PROFILES, own, found.set_profiles, once)
 
 
-def shared_values(
-    night: Night, known_sets: DataFrame, identifiers: DataFrame
-) -> shared.Found | None:
-    """The values that the guard `shared` keeps from linking; None if there are none."""
-    rule, lake = sharing(night.config), night.lake
-    if rule is None:
-        return None
-    degrees = shared.degrees(known_sets, identifiers, rule)
-    limits = rule.limits
-    if limits is None:
-        degrees = lake.scratch("degrees", degrees).frame
-        counts = shared.histograms(degrees).collect()
-        limits = shared.natural_limits((r[0], r[1], r[2], r[3]) for r in counts)
-    if not limits:
-        return None
-    found = lake.scratch("shared", shared.exceeding(degrees, limits))
-    return shared.Found(found.frame, limits, rule.mode) if found.rows else None
+def reason_for_all(night: Night) -> str | None:
+    """Why a night resolves everything; None where it need not."""
+    if night.plan.full:
+        return night.plan.full
+    displaced = night.lake.read(DUPLICATE_CALLS).where("displaced")
+    if not displaced.where(F.col("batch") > night.plan.resolved).isEmpty():
+        return "calls that were accepted turned out to be duplicates"
+    return None
 
 
-def write_evidence(
-    night: Night, too_many: shared.Found | None, known_sets: DataFrame, of_sets: DataFrame
-) -> None:
+def write_evidence(night: Night, too_many: shared.Found | None) -> None:
     """Say in `shared_values` what is guarded and why; nothing where nothing is or was."""
     lake, once = night.lake, night.transaction("stitch")
     if too_many:
-        lake.replace(SHARED_VALUES, shared.evidence(too_many, known_sets, of_sets), once)
+        told = shared.evidence(too_many, lake.read(IDENTITY_SETS), lake.read(IDENTITIES))
+        lake.replace(SHARED_VALUES, told, once)
     elif night.tables.rows(SHARED_VALUES):
         lake.replace(SHARED_VALUES, lake.empty(SHARED_VALUES), once)
-
-
-def raw_components(night: Night, links: Scratch, rules: Rules) -> DataFrame:
-    """Connected components over what the guards left and the overrides join."""
-    edges = stitching.edges(links.frame)
-    if rules.always_together:
-        edges = edges.unionByName(stitching.override_edges(night.lake.spark, rules.always_together))
-    # A graph that one task solves anyway need not be stored first.
-    small = links.rows * 3 if links.rows < SMALL_SETS else None
-    found = connected_components(edges, materialised(night), edge_rows=small)
-    return night.lake.scratch("components", found).frame
-
-
-def violations(
-    lake: Lake,
-    known_sets: DataFrame,
-    exceptions: DataFrame | None,
-    daily: DataFrame,
-    outcome: DataFrame | None,
-) -> DataFrame:
-    """What did not link and why: the guards' part and the rules' part."""
-    found = lake.empty(VIOLATIONS)
-    if outcome is not None:
-        bound = outcome.where("kind = 'violation'").select(*VIOLATIONS.names)
-        found = found.unionByName(bound)
-    if exceptions is not None:
-        found = found.unionByName(stitching.guard_violations(known_sets, exceptions, daily))
-    return found
-
-
-def exceptional(night: Night, identifiers: DataFrame) -> DataFrame | None:
-    """Identifiers that do not link under their own key; None if there are none.
-
-    Raises ConservationError if two identifiers share both of their keys.
-    """
-    sizes = identifiers.agg(
-        F.count("guard").alias("guarded"),
-        (F.count(F.lit(1)) - F.count_distinct("identifier_key")).alias("colliding"),
-    ).first()
-    assert sizes is not None
-    if not sizes["guarded"] and not sizes["colliding"]:
-        return None
-    found = night.lake.scratch(
-        "exceptions", stitching.exceptions(identifiers, stitching.collisions(identifiers))
-    ).frame
-    if sizes["colliding"]:
-        keys = identifiers.join(F.broadcast(found), ["type", "value"], "left").select(
-            F.coalesce("graph_key", "identifier_key").alias("identifier_key")
-        )
-        if not stitching.collisions(keys).isEmpty():
-            raise ConservationError(
-                "Two identifiers share both of their keys, which cannot happen by chance. Nothing "
-                "was published; look for crafted identifiers in the newest batch."
-            )
-    return found
-
-
-def materialised(night: Night) -> Materialise:
-    """Scratch tables for the levels of contraction."""
-
-    def store(name: str, frame: DataFrame) -> Materialised:
-        stored = night.lake.scratch(f"components_{name}", frame)
-        return Materialised(stored.frame, stored.rows)
-
-    return store
 
 
 def trait_observations(events: DataFrame, clock: str) -> DataFrame:

@@ -24,14 +24,25 @@ Output = Annotated[str, typer.Option("--output", "-o", help="text or json.")]
 AsOf = Annotated[str | None, typer.Option(help="Date of the publication, ISO-8601; default now.")]
 Strict = Annotated[bool, typer.Option(help="Exit with 4 if published with warnings.")]
 
+Full = Annotated[
+    bool | None,
+    typer.Option(
+        "--full/--incremental",
+        help="Resolve everything, or what the night touched; default: the cheaper.",
+    ),
+]
+
 DEFAULT = Path("lake.yaml")
 
 
-def _night(until: str, config: Path, as_of: str | None, output: str, strict: bool) -> None:
+def _night(
+    until: str, config: Path, as_of: str | None, output: str, full: bool | None, strict: bool
+) -> None:
     from jobs import steps
     from lake.run.shell import shell
 
-    raise typer.Exit(shell(config, steps(until), as_of, output, strict=strict))
+    force = None if full is None else "full" if full else "incremental"
+    raise typer.Exit(shell(config, steps(until), as_of, output, strict=strict, force=force))
 
 
 @app.command()
@@ -39,22 +50,27 @@ def run(
     config: ConfigFile = DEFAULT,
     as_of: AsOf = None,
     output: Output = "text",
+    full: Full = None,
     strict: Strict = False,
 ) -> None:
     """The whole night: compact, stitch, publish."""
-    _night("publish", config, as_of, output, strict)
+    _night("publish", config, as_of, output, full, strict)
 
 
 @app.command()
-def compact(config: ConfigFile = DEFAULT, as_of: AsOf = None, output: Output = "text") -> None:
+def compact(
+    config: ConfigFile = DEFAULT, as_of: AsOf = None, output: Output = "text", full: Full = None
+) -> None:
     """Read what has landed into events."""
-    _night("compact", config, as_of, output, strict=False)
+    _night("compact", config, as_of, output, full, strict=False)
 
 
 @app.command()
-def stitch(config: ConfigFile = DEFAULT, as_of: AsOf = None, output: Output = "text") -> None:
+def stitch(
+    config: ConfigFile = DEFAULT, as_of: AsOf = None, output: Output = "text", full: Full = None
+) -> None:
     """Resolve who is who, after compact."""
-    _night("stitch", config, as_of, output, strict=False)
+    _night("stitch", config, as_of, output, full, strict=False)
 
 
 @app.command()
@@ -62,10 +78,11 @@ def publish(
     config: ConfigFile = DEFAULT,
     as_of: AsOf = None,
     output: Output = "text",
+    full: Full = None,
     strict: Strict = False,
 ) -> None:
     """Judge and expose the profiles, after stitch."""
-    _night("publish", config, as_of, output, strict)
+    _night("publish", config, as_of, output, full, strict)
 
 
 @app.command()

@@ -30,6 +30,8 @@ from lake.identity.sets import order_of
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
+    from lake.identity.resolve.model import Pair
+
 SET, IDENTIFIER, VIOLATION = "set", "identifier", "violation"
 
 RESOLVED = (
@@ -62,7 +64,8 @@ def in_conflict(linked: DataFrame, rules: Rules) -> DataFrame:
     like the others and come out as one profile.
     """
     counted = (
-        linked.repartition("component")
+        linked.where("component is not null")
+        .repartition("component")
         .groupBy("component", "type")
         .agg(F.count(F.lit(1)).alias("n"))
     )
@@ -75,14 +78,25 @@ def in_conflict(linked: DataFrame, rules: Rules) -> DataFrame:
     if rules.strategy is Strategy.COMPONENTS:
         binding = F.lit(False)  # noqa: FBT003
     found = counted.groupBy("component").agg(binding.alias("binds")).where("binds")
-    ends = sorted({end for pair in rules.never_together for end in pair})
     found = found.select("component")
-    if not ends:
+    if not rules.never_together:
         return found
-    named = linked.where(
-        F.struct("type", "value").isin([F.struct(F.lit(t), F.lit(v)) for t, v in ends])
-    )
-    return found.unionByName(named.select("component")).distinct()
+    return found.unionByName(_with_ends(linked, rules.never_together)).distinct()
+
+
+def joined_by_override(linked: DataFrame, rules: Rules) -> DataFrame:
+    """Raw components with an end of an ``always_together`` pair: (component).
+
+    They need not be in conflict, but are other ones once the pair is taken back.
+    """
+    return _with_ends(linked, rules.always_together)
+
+
+def _with_ends(linked: DataFrame, pairs: Iterable[Pair]) -> DataFrame:
+    ends = sorted({end for pair in pairs for end in pair})
+    named = [F.struct(F.lit(kind), F.lit(value)) for kind, value in ends]
+    found = linked.where(F.struct("type", "value").isin(named)) if ends else linked.where("false")
+    return found.where("component is not null").select("component")
 
 
 def _limit(rules: Rules) -> Column:

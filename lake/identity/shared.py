@@ -244,18 +244,24 @@ class Found(NamedTuple):
     mode: str
 
 
-def evidence(found: Found, sets: DataFrame, set_components: DataFrame) -> DataFrame:
+def evidence(found: Found, sets: DataFrame, identities: DataFrame) -> DataFrame:
     """Why each value is guarded, without the value: the columns of ``shared_values``.
 
-    ``set_components``: (identity_set, component) of the graph without the guarded values. The
-    components of the sets that carry a value are the people it would have joined; sets that
-    carry nothing else have none.
+    ``sets``: (identity_set, identifiers) of the whole lake; ``identities``: (type, value,
+    component) in the graph without the guarded values. The components of the sets that carry a
+    value are the people it would have joined; sets that carry nothing else have none.
     """
     values = found.values.select("type", "value").distinct()
+    every = members(sets)
+    carrying = every.join(F.broadcast(values), ["type", "value"])
+    homes = (
+        every.join(carrying.select("identity_set").distinct(), "identity_set", "left_semi")
+        .join(identities.where("component is not null"), ["type", "value"])
+        .groupBy("identity_set")
+        .agg(F.min("component").alias("component"))
+    )
     touched = (
-        members(sets)
-        .join(F.broadcast(values), ["type", "value"])
-        .join(set_components.select("identity_set", "component"), "identity_set")
+        carrying.join(homes, "identity_set")
         .groupBy("type", "value")
         .agg(F.count_distinct("component").alias("touched"))
     )

@@ -54,19 +54,24 @@ def identifiers(sets: DataFrame, clock: str) -> DataFrame:
 
 
 def collisions(identifiers: DataFrame) -> DataFrame:
-    """Keys that two or more identifiers share, exactly: (identifier_key); none is usual.
+    """Keys that two or more linking identifiers share, exactly: (identifier_key); none is usual.
 
-    ``identifiers`` has one row an identifier, so counting rows is an exact test.
+    ``identifiers`` has one row an identifier, so counting rows is an exact test. Those with a
+    guard have no place in the graph and collide with nobody.
     """
-    shared = identifiers.groupBy("identifier_key").agg(F.count(F.lit(1)).alias("n"))
+    shared = (
+        identifiers.where("guard is null")
+        .groupBy("identifier_key")
+        .agg(F.count(F.lit(1)).alias("n"))
+    )
     return shared.where("n > 1").select("identifier_key")
 
 
 def exceptions(identifiers: DataFrame, collisions: DataFrame) -> DataFrame:
     """Identifiers that do not link under their own key: guarded ones and colliding ones.
 
-    (type, value, guard, graph_key): a colliding one links under 64 bits of its SHA-256 instead.
-    Few rows: everything else links as it is.
+    (type, value, guard, graph_key): a colliding one links under 60 bits of its SHA-256 instead;
+    null for a guarded one. Few rows: everything else links as it is.
     """
     colliding = F.broadcast(collisions.select("identifier_key", F.lit(True).alias("colliding")))  # noqa: FBT003
     digest = F.sha2(F.encode(F.concat("type", F.lit("\0"), "value"), "UTF-8"), 256)
@@ -74,7 +79,12 @@ def exceptions(identifiers: DataFrame, collisions: DataFrame) -> DataFrame:
     return (
         identifiers.join(colliding, "identifier_key", "left")
         .where("guard is not null or colliding")
-        .select("type", "value", "guard", own.alias("graph_key"))
+        .select(
+            "type",
+            "value",
+            "guard",
+            F.when(F.col("guard").isNull(), own).alias("graph_key"),
+        )
     )
 
 
@@ -183,14 +193,16 @@ def founded(set_components: DataFrame, naming: Naming) -> DataFrame:
 def linked_identifiers(
     identifiers: DataFrame, exceptions: DataFrame | None, components: DataFrame
 ) -> DataFrame:
-    """The identifiers with their raw ``component``; null where a guard keeps one from linking."""
-    keyed, graph_key = identifiers, F.col("identifier_key")
+    """The identifiers with their ``graph_key`` and raw ``component``; the latter null where a
+    guard keeps one from linking."""
+    keyed = identifiers.withColumn("graph_key", F.col("identifier_key"))
     if exceptions is not None:
         own = exceptions.select("type", "value", F.col("graph_key").alias("own"))
-        keyed = identifiers.join(F.broadcast(own), ["type", "value"], "left")
-        graph_key = F.coalesce("own", "identifier_key")
-    unguarded = (graph_key == F.col("node")) & F.col("guard").isNull()
-    return keyed.join(components, unguarded, "left").select(*identifiers.columns, "component")
+        keyed = identifiers.join(F.broadcast(own), ["type", "value"], "left").select(
+            *identifiers.columns, F.coalesce("own", "identifier_key").alias("graph_key")
+        )
+    unguarded = (F.col("graph_key") == F.col("node")) & F.col("guard").isNull()
+    return keyed.join(components, unguarded, "left").drop("node")
 
 
 def founded_by_person(
@@ -218,13 +230,21 @@ def founded_by_person(
     )
 
 
-def identities(linked: DataFrame, founded: DataFrame, resolved: DataFrame | None) -> DataFrame:
+def identities(
+    linked: DataFrame, founded: DataFrame, resolved: DataFrame | None, contested: DataFrame
+) -> DataFrame:
     """Every identifier with its component and profile: the columns of ``identities``.
 
     ``founded`` names the profiles of clean components, ``resolved`` (None: there are none) those
-    of the identifiers of conflicting ones. A guarded identifier is listed with neither.
+    of the identifiers of conflicting ones; ``contested``: the components in which a rule may bind.
+    A guarded identifier is listed with neither. One without totals has no row.
     """
-    named = linked.join(founded, "component", "left")
+    bound = F.broadcast(contested.select("component", F.lit(True).alias("bound")))  # noqa: FBT003
+    named = (
+        linked.where("calls is not null")
+        .join(founded, "component", "left")
+        .join(bound, "component", "left")
+    )
     if resolved is not None:
         own = resolved.where("kind = 'identifier'").select(
             "type", "value", F.col("profile_id").alias("own")
@@ -238,9 +258,11 @@ def identities(linked: DataFrame, founded: DataFrame, resolved: DataFrame | None
         "type",
         "value",
         "identifier_key",
+        "graph_key",
         "component",
         "profile_id",
         "guard",
+        F.coalesce("bound", F.lit(False)).alias("contested"),  # noqa: FBT003
         "first",
         "last",
         "calls",

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -26,9 +26,13 @@ from lake.io.objects import Objects, ObjectVersion
 class Plan:
     """Everything a run needs to know, fixed before it starts.
 
-    ``batch`` is the run's number where there are objects to read, else None. ``events_version``
-    is the version of `events` before the run (None: no table yet). ``inputs`` is a hash of what
-    the publication depends on besides the events.
+    ``batch`` is the run's number where there are objects to read, else None. ``versions``: the
+    version of each table before the run; one that does not exist yet is not named. ``inputs`` is a
+    hash of what the publication depends on besides the events.
+
+    ``full``: why everything is resolved and published anew; None where only what the night touches
+    is. ``changed``: the parts of the rules that are not those of the last resolution;
+    ``resolved``: the newest batch of that. ``told``: what the choice was made by, for people.
     """
 
     run: int
@@ -36,11 +40,15 @@ class Plan:
     batch: int | None
     objects: int
     bytes: int
-    events_version: int | None
+    versions: Mapping[str, int]
     publication: int
     inputs: str
     code: str
     config: str
+    full: str | None
+    changed: frozenset[str] = frozenset()
+    resolved: int = 0
+    told: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -79,7 +87,9 @@ class Control:
         fields = self._json(f"runs/{run:08d}/plan.json")
         if fields is None:
             raise StorageError(f"_control/runs/{run:08d}/plan.json is gone; restore it, run again.")
-        return Plan(**{**fields, "as_of": datetime.fromisoformat(fields["as_of"])})
+        fields["as_of"] = datetime.fromisoformat(fields["as_of"])
+        fields["changed"] = frozenset(fields["changed"])
+        return Plan(**fields)
 
     def write_plan(self, plan: Plan, landed: Iterable[Landed]) -> None:
         """Fix the plan, its manifest first. Raises StorageError if another run did so before."""
@@ -147,4 +157,10 @@ class Control:
 
 
 def _plain(fields: dict[str, Any]) -> dict[str, Any]:
-    return {k: v.isoformat() if isinstance(v, datetime) else v for k, v in fields.items()}
+    return {k: _plain_value(v) for k, v in fields.items()}
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, frozenset):
+        return sorted(value)
+    return value.isoformat() if isinstance(value, datetime) else value

@@ -114,6 +114,11 @@ class Tables:
         opened = self.open(table)
         return None if opened is None else opened.transaction_version(application)
 
+    def transaction_at(self, table: Table, version: int, application: str) -> int | None:
+        """The newest version of an application's own that this version of the table holds."""
+        opened = self.open(table, version)
+        return None if opened is None else opened.transaction_version(application)
+
     def notes(self, table: Table) -> dict[str, Any]:
         """The notes of the newest commit that carries any; empty if none does."""
         opened = self.open(table)

@@ -9,14 +9,11 @@ superseded, and a new one is planned.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from lake.config import Config
@@ -29,9 +26,9 @@ from lake.io.lease import Lease
 from lake.io.session import spark_session
 from lake.progress import Progress
 from lake.run.place import Place
+from lake.run.planning import code_version, facts_fingerprint, notes, planned
 from lake.run.rules import extraction
 from lake.tables import (
-    EVENTS,
     IDENTITY_SETS,
     INGEST_LEDGER,
     PROFILES,
@@ -42,16 +39,10 @@ from lake.tables import (
 
 Step = Callable[["Night"], None]
 
+#: What an incremental `stitch` leaves for `publish`, in scratch.
+TOUCHED_PROFILES, TOUCHED_IDENTITIES = "touched_profiles", "touched_identities"
+
 PUBLISHED, NOOP, BLOCKED, SUPERSEDED = "published", "noop", "blocked", "superseded"
-
-
-def code_version() -> str:
-    """The product's version, as installed or as zipped."""
-    with suppress(PackageNotFoundError):
-        return version("profile-lake")
-    from lake import __version__
-
-    return __version__
 
 
 @dataclass
@@ -86,49 +77,7 @@ class Night:
     @property
     def facts(self) -> str:
         """A hash of what the facts per identity set depend on besides the events."""
-        return f"{self.extraction.fingerprint}:{self.config.identity.order_by}"
-
-
-def inputs(config: Config) -> str:
-    """A hash of what a publication depends on besides the events."""
-    parts = [
-        config.space,
-        config.resolution_fingerprint,
-        extraction(config).fingerprint,
-        code_version(),
-    ]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-
-
-def planned(place: Place, as_of: datetime) -> Plan | None:
-    """A new plan, written; None where there is nothing to do."""
-    tables, control = place.tables, place.control
-    landed = place.landed()
-    made_from = inputs(place.config)
-    newest = publications.latest(tables)
-    if not landed and newest and _is_current(tables, newest, made_from):
-        return None
-    run = control.last_run() + 1
-    plan = Plan(
-        run=run,
-        as_of=as_of,
-        batch=run if landed else None,
-        objects=len(landed),
-        bytes=sum(item.version.size for item in landed),
-        events_version=tables.version(EVENTS),
-        publication=newest + 1,
-        inputs=made_from,
-        code=code_version(),
-        config=place.config.fingerprint,
-    )
-    control.write_plan(plan, landed)
-    return plan
-
-
-def _is_current(tables: Tables, newest: int, made_from: str) -> bool:
-    shown = publications.publication(tables, newest)
-    events = shown["tables"][EVENTS.name]["version"] if shown else None
-    return publications.inputs(tables) == made_from and events == tables.version(EVENTS)
+        return facts_fingerprint(self.config)
 
 
 def unfinished(control: Control) -> Plan | None:
@@ -142,6 +91,7 @@ def night(
     steps: Sequence[tuple[str, Step]],
     *,
     as_of: datetime | None = None,
+    force: str | None = None,
     progress: Progress | None = None,
     on_step: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
@@ -150,7 +100,8 @@ def night(
     An unfinished run is finished first, by its own plan; then what has landed since is planned
     and run. ``steps`` are named; a night that does not end with ``publish`` stays unfinished and
     the next one goes on with it. ``as_of`` (UTC; default: now) dates the publication of a new
-    plan. ``on_step`` is called at every commit boundary with its name.
+    plan, ``force`` (full or incremental) says how much of the lake it resolves instead of leaving
+    that to cost. ``on_step`` is called at every commit boundary with its name.
 
     Raises LeaseHeld if another run writes here, and any LakeError of a step.
     """
@@ -165,7 +116,7 @@ def night(
             told.say("finishing an unfinished run", run=plan.name)
             record = _run(place, plan, steps, lease, told, step)
         going_on = record is not None and record["status"] == "unfinished"
-        if not going_on and (plan := planned(place, when)):
+        if not going_on and (plan := planned(place, when, force)):
             step("plan")
             record = _run(place, plan, steps, lease, told, step)
         if record is None:
@@ -192,12 +143,15 @@ def _run(
                 work(run)
         if not same:
             told.say("the configuration changed: a new run follows", superseded=plan.name)
+            run.lake.drop_scratch()
             record = {"run_id": plan.name, "status": SUPERSEDED, "publication": None}
             place.control.write_record(plan.run, record)
             return None
         if steps[-1][0] != "publish":
             return {**summary(run), "status": "unfinished"}
-        return finished(run, step)
+        record = finished(run, step)
+        run.lake.drop_scratch()
+        return record
 
 
 @contextmanager
@@ -213,10 +167,8 @@ def _session(
 
     with told.stage("session"):
         spark = spark_session("profile-lake", storage=place.access, conf=place.config.spark.conf)
-    notes = {"facts": f"{extraction(place.config).fingerprint}:{place.config.identity.order_by}"}
-    lake = Lake(spark, place.tables, plan.name, before, after, notes)
+    lake = Lake(spark, place.tables, plan.name, before, after, notes(place.config))
     yield Night(place, plan, lake, told)
-    lake.drop_scratch()
 
 
 def summary(run: Night) -> dict[str, Any]:

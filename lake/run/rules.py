@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import TYPE_CHECKING
 
 from lake.config import Config
@@ -77,6 +79,34 @@ def resolution_rules(config: Config) -> Rules:
         always_together=_pairs(config, "always_together"),
         never_together=_pairs(config, "never_together"),
     )
+
+
+def fingerprints(config: Config, code: str) -> dict[str, str]:
+    """A hash of each part of what resolution depends on besides the facts.
+
+    ``naming``: what every profile may depend on, so that a change of it is a change of all.
+    ``blocked``, ``shared``, ``limits``, ``overrides``: parts that touch only the components in
+    which they bind, or did.
+    """
+    identity, rules = config.identity, resolution_rules(config)
+    unique = rules.strategy is Strategy.LATEST_WINS and sorted(
+        kind for kind, limit in rules.limits.items() if limit.count == 1
+    )
+    limits = [(kind, str(limit)) for kind, limit in sorted(rules.limits.items())]
+    parts = {
+        "naming": [code, config.space, rules.priority, identity.order_by, unique],
+        "blocked": identity.blocked.model_dump(mode="json"),
+        "shared": [identity.shared.model_dump(mode="json"), rules.priority],
+        "limits": [
+            *(rules.strategy, rules.on_limit, limits, str(rules.default_limit)),
+            *(rules.max_merges, rules.max_mappings),
+        ],
+        "overrides": [rules.always_together, rules.never_together],
+    }
+    return {
+        name: hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()[:16]
+        for name, part in parts.items()
+    }
 
 
 def _pairs(config: Config, rule: str) -> tuple[tuple[Identifier, Identifier], ...]:

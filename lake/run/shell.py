@@ -25,6 +25,7 @@ def shell(
     output: str = "text",
     *,
     strict: bool = False,
+    force: str | None = None,
 ) -> int:
     """Run the steps of a night and print how it went; the exit code of lake/errors.py.
 
@@ -38,6 +39,7 @@ def shell(
             load(config, os.environ),
             steps,
             as_of=moment(as_of),
+            force=force,
             progress=Progress(quiet=output == "json" and submitted()),
         )
     except LakeError as error:

@@ -98,12 +98,17 @@ class Site:
         on_step: Callable[[str], None] | None = None,
         until: str = "publish",
         told: TextIO | None = None,
+        force: str | None = "incremental",
     ) -> dict[str, Any]:
-        """A night in this process; its record. ``told`` gets its log lines."""
+        """A night in this process; its record. ``told`` gets its log lines.
+
+        Incremental wherever it can be, which a small lake would not choose by itself.
+        """
         return night(
             self.place.config,
             PIPELINE if until == "publish" else steps(until),
             as_of=as_of,
+            force=force,
             progress=Progress(out=told) if told else Progress(quiet=True),
             on_step=on_step,
         )

@@ -1,0 +1,176 @@
+"""What a run is to do, decided once: its objects, its date, and how much of the lake it resolves.
+
+A full pass and an incremental one give the same rows, so the choice is one of cost alone. A full
+pass is needed where the last answer cannot be started from; else the cheaper one is chosen, by
+what the last passes of this lake took.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, NamedTuple
+
+from lake.config import Config
+from lake.io import publications
+from lake.io.control import Landed, Plan
+from lake.io.delta import Tables
+from lake.run.place import Place
+from lake.run.rules import extraction, fingerprints
+from lake.tables import (
+    EVENTS,
+    IDENTITIES,
+    INGEST_LEDGER,
+    PROFILES,
+    SET_PROFILES,
+    SIGHTINGS,
+    TABLES,
+    VIOLATIONS,
+)
+
+#: What one resolution leaves behind, all by the same run.
+STATE = (IDENTITIES, VIOLATIONS, SET_PROFILES)
+#: With no pass to compare, an incremental one is taken up to this share of new bytes. Measured:
+#: what it scans and joins besides costs about a third of a full pass.
+SHARE = 0.3
+
+
+def code_version() -> str:
+    """The product's version, as installed or as zipped."""
+    try:
+        return version("profile-lake")
+    except PackageNotFoundError:
+        from lake import __version__
+
+        return __version__
+
+
+def facts_fingerprint(config: Config) -> str:
+    """A hash of what the facts per identity set depend on besides the events."""
+    return f"{extraction(config).fingerprint}:{config.identity.order_by}"
+
+
+def notes(config: Config) -> dict[str, Any]:
+    """What every commit of a run says of the rules it was made by."""
+    return {
+        "facts": facts_fingerprint(config),
+        "rules": fingerprints(config, code_version()),
+    }
+
+
+def inputs(config: Config) -> str:
+    """A hash of what a publication depends on besides the events."""
+    parts = [
+        config.space,
+        config.resolution_fingerprint,
+        extraction(config).fingerprint,
+        code_version(),
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def planned(place: Place, as_of: datetime, force: str | None = None) -> Plan | None:
+    """A new plan, written; None where there is nothing to do.
+
+    ``force``: ``full`` or ``incremental``; a full pass that is forced is something to do.
+    """
+    tables, control = place.tables, place.control
+    landed = place.landed()
+    made_from = inputs(place.config)
+    newest = publications.latest(tables)
+    is_current = newest and _is_current(tables, newest, made_from)
+    if not landed and is_current and force != "full":
+        return None
+    run = control.last_run() + 1
+    versions = {t.name: v for t in TABLES if (v := tables.version(t)) is not None}
+    passes = chosen(place, versions, landed, force)
+    plan = Plan(
+        run=run,
+        as_of=as_of,
+        batch=run if landed else None,
+        objects=len(landed),
+        bytes=sum(item.version.size for item in landed),
+        versions=versions,
+        publication=newest + 1,
+        inputs=made_from,
+        code=code_version(),
+        config=place.config.fingerprint,
+        full=passes.full,
+        changed=passes.changed,
+        resolved=tables.last_transaction(SET_PROFILES, "stitch") or 0,
+        told=passes.told,
+    )
+    control.write_plan(plan, landed)
+    return plan
+
+
+def _is_current(tables: Tables, newest: int, made_from: str) -> bool:
+    shown = publications.publication(tables, newest)
+    events = shown["tables"][EVENTS.name]["version"] if shown else None
+    return publications.inputs(tables) == made_from and events == tables.version(EVENTS)
+
+
+class Pass(NamedTuple):
+    """How much is resolved: see `Plan`."""
+
+    full: str | None
+    changed: frozenset[str]
+    told: Mapping[str, float]
+
+
+def chosen(
+    place: Place, versions: Mapping[str, int], landed: Sequence[Landed], force: str | None
+) -> Pass:
+    """A full pass with its reason, or an incremental one."""
+    made = place.tables.notes(SET_PROFILES)
+    now, then = fingerprints(place.config, code_version()), made.get("rules", {})
+    changed = frozenset(name for name in now if now[name] != then.get(name))
+    told = costs(place.tables, landed)
+    full = why_full(place, versions, made.get("facts"), changed)
+    if full is None and force == "full":
+        full = "it was asked for"
+    if full is None and force is None and told["incremental"] > told["full"]:
+        share = told["new_bytes"] / (told["known_bytes"] or 1)
+        full = f"the new objects are {share:.0%} of all that was read before"
+    return Pass(full, changed, told)
+
+
+def why_full(
+    place: Place, versions: Mapping[str, int], facts: str | None, changed: frozenset[str]
+) -> str | None:
+    """Why the last answer cannot be started from; None where it can."""
+    if reason := broken_state(place.tables, versions):
+        return reason
+    if facts != facts_fingerprint(place.config):
+        events = place.tables.rows(EVENTS)
+        return f"identifiers are taken by other rules: {events:,} events are read again"
+    if "naming" in changed:
+        return "the space, the priorities, the order of calls or the product changed"
+    if "blocked" in changed and place.config.identity.shared.mode != "off":
+        return "blocked values changed, which count in no degree of a shared one"
+    return None
+
+
+def broken_state(tables: Tables, versions: Mapping[str, int]) -> str | None:
+    """Why there is no answer to start from; None where there is one."""
+    if any(t.name not in versions for t in (*STATE, SIGHTINGS, PROFILES)):
+        return "there is no earlier night"
+    if len({tables.last_transaction(t, "stitch") for t in STATE}) > 1:
+        return "a run was given up while it resolved"
+    return None
+
+
+def costs(tables: Tables, landed: Sequence[Landed]) -> dict[str, float]:
+    """What each pass would cost, in bytes read by a full one; and the bytes it is judged by."""
+    known = tables.query("select size from ledger", ledger=(INGEST_LEDGER, None))
+    before = float(sum(known.column("size").to_pylist()))
+    new = float(sum(item.version.size for item in landed))
+    return {
+        "known_bytes": before,
+        "new_bytes": new,
+        "full": before + new,
+        "incremental": (before + new) * SHARE + new / SHARE,
+    }

@@ -1,0 +1,195 @@
+"""Who is who, from facts: for a whole lake, or for the raw components that a night touched.
+
+    facts ─► identifiers ─► guards ─► links ─► raw components ─┬─ clean ───────► one profile each
+                                                               └─ in conflict ─► the rules decide
+
+The same function serves the full pass, the incremental one and `verify`: what is not in the facts
+it is given is in other raw components, and those never matter. It writes to scratch alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from pyspark.sql import functions as F
+
+from lake.config import Config
+from lake.errors import ConservationError
+from lake.identity import conflicts, shared, stitching
+from lake.identity.components import Materialised, connected_components
+from lake.identity.resolve import Identifier, Rules, Strategy
+from lake.io.delta import Scratch
+from lake.run.rules import resolution_rules, sharing
+from lake.tables import VIOLATIONS
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+Store = Callable[[str, "DataFrame"], Scratch]
+"""Stores a frame under a name of its own and gives it back as read from there."""
+
+SMALL_SETS = 1_000_000
+
+
+class Facts(NamedTuple):
+    """What is resolved, closed under raw components.
+
+    ``sets``: (identity_set, identifiers, calls, first, last). ``identifiers``: all that the sets
+    carry, a row each: (type, value, identifier_key, calls, first, last, guard); without totals
+    where the row in `identities` is to stay as it is. Both are read several times: stored frames.
+    ``daily``: (identity_set, day, calls, first, last).
+    """
+
+    sets: DataFrame
+    identifiers: DataFrame
+    daily: DataFrame
+
+
+class Resolved(NamedTuple):
+    """The rows of three tables for the facts that were given."""
+
+    identities: DataFrame
+    violations: DataFrame
+    set_profiles: DataFrame
+
+
+@dataclass(frozen=True)
+class Resolver:
+    """The rules of a configuration, and where to store what is used twice."""
+
+    config: Config
+    spark: SparkSession
+    store: Store
+
+    @property
+    def clock(self) -> str:
+        """The time that orders calls."""
+        return self.config.identity.order_by
+
+    @cached_property
+    def rules(self) -> Rules:
+        """The rules of resolution."""
+        return resolution_rules(self.config)
+
+    @property
+    def naming(self) -> stitching.Naming:
+        """What gives a profile its id."""
+        return stitching.Naming(self.config.space, self.rules.priority, self.clock)
+
+    @property
+    def override_ends(self) -> list[Identifier]:
+        """Every identifier that an override names."""
+        pairs = (*self.rules.always_together, *self.rules.never_together)
+        return sorted({end for pair in pairs for end in pair})
+
+    def resolved(self, facts: Facts) -> Resolved:
+        """Every set's profile, every identifier's, and what was kept apart.
+
+        Raises ConservationError if two identifiers share both of their keys.
+        """
+        sets, identifiers = facts.sets, facts.identifiers
+        exceptions = self._exceptional(identifiers)
+        links = self.store("links", stitching.links(sets, exceptions))
+        components = self._raw_components(links)
+        linked = stitching.linked_identifiers(identifiers, exceptions, components)
+        of_sets = stitching.set_components(links.frame, components)
+        outcome = None
+        binding = self.store("in_conflict", conflicts.in_conflict(linked, self.rules))
+        if binding.rows:
+            bad = of_sets.join(F.broadcast(binding.frame), "component", "left_semi")
+            of_sets = of_sets.join(F.broadcast(binding.frame), "component", "left_anti")
+            sightings = conflicts.ordered_sightings(facts.daily, bad, self.clock)
+            judge = conflicts.Judge(self.rules, self.naming.space)
+            outcome = self.store("resolved", conflicts.resolved(sightings, judge)).frame
+
+        named = stitching.founded(of_sets, self.naming)
+        if self.rules.strategy is Strategy.LATEST_WINS:
+            named = stitching.founded_by_person(linked, named, self.rules, self.naming)
+        founded = self.store("founded", named).frame
+        contested = binding.frame.unionByName(conflicts.joined_by_override(linked, self.rules))
+        return Resolved(
+            stitching.identities(linked, founded, outcome, contested.distinct()),
+            self._violations(facts, exceptions, outcome),
+            stitching.set_profiles(of_sets, founded, outcome),
+        )
+
+    def too_many(self, sets: DataFrame, blocked: DataFrame) -> shared.Found | None:
+        """The values that the guard `shared` keeps from linking; None if there are none.
+
+        ``sets``: all of the lake (identity_set, identifiers); ``blocked``: (type, value, guard) of
+        the blocked values among their identifiers.
+        """
+        rule = sharing(self.config)
+        if rule is None:
+            return None
+        degrees = shared.degrees(sets, blocked, rule)
+        limits = rule.limits
+        if limits is None:
+            degrees = self.store("degrees", degrees).frame
+            counts = shared.histograms(degrees).collect()
+            limits = shared.natural_limits((r[0], r[1], r[2], r[3]) for r in counts)
+        if not limits:
+            return None
+        found = self.store("shared", shared.exceeding(degrees, limits))
+        return shared.Found(found.frame, limits, rule.mode) if found.rows else None
+
+    def _raw_components(self, links: Scratch) -> DataFrame:
+        """Connected components over what the guards left and the overrides join."""
+        edges = stitching.edges(links.frame)
+        if pairs := self.rules.always_together:
+            edges = edges.unionByName(stitching.override_edges(self.spark, pairs))
+        # A graph that one task solves anyway need not be stored first.
+        small = links.rows * 3 if links.rows < SMALL_SETS else None
+
+        def level(name: str, frame: DataFrame) -> Materialised:
+            stored = self.store(f"components_{name}", frame)
+            return Materialised(stored.frame, stored.rows)
+
+        found = connected_components(edges, level, edge_rows=small)
+        return self.store("components", found).frame
+
+    def _exceptional(self, identifiers: DataFrame) -> DataFrame | None:
+        """Identifiers that do not link under their own key; None if there are none."""
+        unguarded = F.when(F.col("guard").isNull(), F.col("identifier_key"))
+        sizes = identifiers.agg(
+            F.count("guard").alias("guarded"),
+            (F.count(unguarded) - F.count_distinct(unguarded)).alias("colliding"),
+        ).first()
+        assert sizes is not None
+        if not sizes["guarded"] and not sizes["colliding"]:
+            return None
+        found = self.store(
+            "exceptions", stitching.exceptions(identifiers, stitching.collisions(identifiers))
+        ).frame
+        if sizes["colliding"]:
+            keys = (
+                identifiers.where("guard is null")
+                .drop("guard")
+                .join(F.broadcast(found), ["type", "value"], "left")
+                .select(
+                    F.coalesce("graph_key", "identifier_key").alias("identifier_key"),
+                    F.lit(None).alias("guard"),
+                )
+            )
+            if not stitching.collisions(keys).isEmpty():
+                raise ConservationError(
+                    "Two identifiers share both of their keys, which cannot happen by chance. "
+                    "Nothing was published; look for crafted identifiers in the newest batch."
+                )
+        return found
+
+    def _violations(
+        self, facts: Facts, exceptions: DataFrame | None, outcome: DataFrame | None
+    ) -> DataFrame:
+        """What did not link and why: the guards' part and the rules' part."""
+        found = self.spark.createDataFrame([], VIOLATIONS.ddl)
+        if outcome is not None:
+            bound = outcome.where("kind = 'violation'").select(*VIOLATIONS.names)
+            found = found.unionByName(bound)
+        if exceptions is not None:
+            guarded = stitching.guard_violations(facts.sets, exceptions, facts.daily)
+            found = found.unionByName(guarded)
+        return found

@@ -1,0 +1,152 @@
+"""What a pass resolves: the facts of a whole lake, or of what a night touched."""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import NamedTuple
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from lake.identity import conflicts, sets, shared, stitching, touched
+from lake.identity.guards import BLOCKED, SHARED, guarded
+from lake.io.delta import Lake
+from lake.run.night import Night
+from lake.run.resolution import Facts, Resolver, Store
+from lake.run.rules import blocked
+from lake.tables import IDENTITIES, IDENTITY_SETS, MOMENT_TYPE, SHARED_VALUES, SIGHTINGS
+
+
+class Told(NamedTuple):
+    """What events say of identity: `identity_sets` and `sightings`."""
+
+    identity_sets: DataFrame
+    sightings: DataFrame
+
+    @classmethod
+    def of(cls, lake: Lake) -> Told:
+        """All that a lake knows."""
+        return cls(lake.read(IDENTITY_SETS), lake.read(SIGHTINGS))
+
+
+class Scope(NamedTuple):
+    """What is resolved, and the values that are shared by too many (None: there are none).
+
+    ``known``: of an incremental pass, the rows of `identities` until now in touched components
+    and of seeds.
+    """
+
+    facts: Facts
+    too_many: shared.Found | None
+    known: DataFrame | None = None
+
+
+def everything(told: Told, resolver: Resolver, store: Store) -> Scope:
+    """All facts, for the full pass."""
+    clock = resolver.clock
+    totals = sets.summed(told.sightings, ["identity_set"], clock)
+    known_sets = store("sets", stitching.set_totals(told.identity_sets, totals))
+    carried = stitching.identifiers(known_sets.frame, clock)
+    identifiers = store("identifiers", guarded(carried, blocked(resolver.config)))
+    too_many = resolver.too_many(known_sets.frame, identifiers.frame)
+    guards = shared.guarded(identifiers.frame, too_many.values) if too_many else identifiers.frame
+    daily = sets.summed(told.sightings, ["identity_set", "day"], clock)
+    return Scope(Facts(known_sets.frame, guards, daily), too_many)
+
+
+def touched_by(night: Night, resolver: Resolver) -> Scope:
+    """Everything that can have changed since the state that the plan starts from.
+
+    Cost: a scan each of `identity_sets` (twice), `sightings` and `identities`, by columns that
+    are joined on small frames; all else is as large as the touched components.
+    """
+    lake, clock, stops = night.lake, resolver.clock, blocked(night.config)
+    told = Told.of(lake)
+    before = lake.read(IDENTITIES, night.plan.versions[IDENTITIES.name])
+    news = lake.scratch("news", new_sets(told, night.plan.resolved, clock)).frame
+    seeds = lake.scratch("seeds", guarded(touched.seeds(news, clock), stops)).frame
+
+    too_many, flips = guard_flips(night, resolver, before, seeds)
+    if flips is not None:
+        others = touched.sets_with(told.identity_sets, flips).join(
+            news, "identity_set", "left_anti"
+        )
+        news = lake.scratch("more_news", news.unionByName(without_news(told, others))).frame
+        seeds = lake.scratch("more_seeds", guarded(touched.seeds(news, clock), stops)).frame
+    if ends := resolver.override_ends:
+        seeds = touched.with_ends(seeds, ends, lake.spark)
+
+    components = lake.scratch("touched", touched_components(night, resolver, before, seeds)).frame
+    known = lake.scratch("known", touched.known(before, components, seeds)).frame
+
+    guards = seeds.where("guard is not null").select("type", "value")
+    if too_many:
+        guards = guards.unionByName(too_many.values.select("type", "value")).distinct()
+    carrying = touched.sets_with(told.identity_sets, touched.linking(known, seeds, guards))
+    own = carrying.unionByName(news.select("identity_set")).distinct()
+    own = lake.scratch("touched_sets", own).frame
+    days = told.sightings.join(own, "identity_set", "left_semi")
+    daily = lake.scratch("daily", sets.summed(days, ["identity_set", "day"], clock)).frame
+    totals = sets.summed(daily, ["identity_set"], clock)
+    in_scope = lake.scratch("sets", stitching.set_totals(told.identity_sets, totals)).frame
+    identifiers = guarded(touched.totals(in_scope, known, seeds, clock), stops)
+    if too_many:
+        identifiers = shared.guarded(identifiers, too_many.values)
+    facts = Facts(in_scope, lake.scratch("identifiers", identifiers).frame, daily)
+    return Scope(facts, too_many, known)
+
+
+def new_sets(told: Told, resolved_batch: int, clock: str) -> DataFrame:
+    """The sets seen in batches after this one, with what these add: calls, first and last."""
+    new = told.sightings.where(F.col("batch") > resolved_batch)
+    return stitching.set_totals(told.identity_sets, sets.summed(new, ["identity_set"], clock))
+
+
+def without_news(told: Told, own: DataFrame) -> DataFrame:
+    """Sets of which there is nothing new, as rows of the news."""
+    nothing = [("calls", "bigint"), ("first", MOMENT_TYPE), ("last", MOMENT_TYPE)]
+    return told.identity_sets.join(own, "identity_set", "left_semi").select(
+        "identity_set", "identifiers", *[F.lit(None).cast(kind).alias(n) for n, kind in nothing]
+    )
+
+
+def touched_components(
+    night: Night, resolver: Resolver, before: DataFrame, seeds: DataFrame
+) -> DataFrame:
+    """The raw components that the seeds, or changed rules, touch: (component)."""
+    bound = None
+    if night.plan.changed & {"limits", "overrides"}:
+        bound = F.col("contested")
+    found = touched.components(before, seeds, bound)
+    if "limits" in night.plan.changed:
+        found = found.unionByName(conflicts.in_conflict(before, resolver.rules)).distinct()
+    return found
+
+
+def guard_flips(
+    night: Night, resolver: Resolver, before: DataFrame, seeds: DataFrame
+) -> tuple[shared.Found | None, DataFrame | None]:
+    """The values that are shared by too many now, and those whose guard is not what it was:
+    (type, value); None where there are none.
+
+    Where values are shared, degrees are counted over all sets: one more row of evidence far away
+    can move a limit that was found in the data.
+    """
+    lake, flips = night.lake, list[DataFrame]()
+    was = before.select("type", "value", F.col("guard").alias("was"))
+    if "blocked" in night.plan.changed:
+        now = guarded(was, blocked(night.config))
+        was_blocked = F.coalesce(F.col("was") == BLOCKED, F.lit(False))  # noqa: FBT003
+        flips.append(now.where(F.col("guard").isNotNull() != was_blocked))
+    blocks = was.where(F.col("was") == BLOCKED).select("type", "value", F.col("was").alias("guard"))
+    stops = blocks.unionByName(seeds.where("guard is not null").select("type", "value", "guard"))
+    too_many = resolver.too_many(lake.read(IDENTITY_SETS), stops.distinct())
+    if too_many or night.tables.rows(SHARED_VALUES):
+        earlier = was.where(F.col("was") == SHARED).select("type", "value")
+        now = too_many.values.select("type", "value").distinct() if too_many else earlier.limit(0)
+        flips += [earlier.exceptAll(now), now.exceptAll(earlier)]
+    if not flips:
+        return too_many, None
+    every = reduce(DataFrame.unionByName, [f.select("type", "value") for f in flips])
+    found = lake.scratch("flips", every.distinct())
+    return too_many, found.frame if found.rows else None
