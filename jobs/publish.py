@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pyspark.sql import functions as F
 
@@ -17,6 +17,7 @@ from lake.profiles.snapshot import profile_identifiers, profiles
 from lake.profiles.traits import winning_traits
 from lake.quality.expectations import load_suites
 from lake.quality.gate import Verdict, blocking, result_rows, verdicts
+from lake.run.facts import FACTS
 from lake.run.night import BLOCKED, TOUCHED_IDENTITIES, TOUCHED_PROFILES, Night
 from lake.tables import (
     EXPECTATION_RESULTS,
@@ -57,7 +58,7 @@ PROFILE_TABLES = (PROFILES, PROFILE_IDENTIFIERS, PROFILE_TRAITS)
 def run(night: Night) -> None:
     """Write the candidates, judge them, and expose them unless a blocking expectation failed."""
     told = change(night)
-    write_candidates(night, told)
+    published_rows(told.basis, night.config.identity.order_by, told.put)
     write_changes(night, told)
     check_conservation(night)
     with night.progress.stage("quality"):
@@ -72,25 +73,50 @@ def run(night: Night) -> None:
     night.lake.after_commit("current.json", "wrote")
 
 
-@dataclass(frozen=True)
-class Change:
-    """What a publication writes: everything, or the rows of ``profiles`` (profile_id) anew.
+class Basis(NamedTuple):
+    """What rows of profiles are made from: facts by table, `set_profiles` and `identities`.
 
-    ``sets``: `set_profiles` of those. ``identities``: their rows of `identities`.
+    Restricted to some profiles, these give the rows of those, and the same ones.
     """
 
-    night: Night
-    sets: DataFrame
+    facts: Mapping[str, DataFrame]
+    set_profiles: DataFrame
     identities: DataFrame
+
+
+def published_rows(basis: Basis, clock: str, put: Callable[[Table, DataFrame], DataFrame]) -> None:
+    """Hand every table of profiles and its rows to ``put``, which gives them back as stored.
+
+    Everything published is a regroup of facts per identity set.
+    """
+    by_set = basis.set_profiles
+    sightings = basis.facts[SIGHTINGS.name].join(by_set, "identity_set", "left_semi")
+    totals = sets.summed(sightings, ["identity_set"], clock)
+    last = sets.order_of("last.", clock)
+    order = (sets.order_of("first.", clock), last)
+
+    identifiers = put(PROFILE_IDENTIFIERS, profile_identifiers(basis.identities, clock))
+    told = basis.facts[TRAIT_OBSERVATIONS.name]
+    traits = put(PROFILE_TRAITS, winning_traits(told, by_set, last))
+    put(PROFILES, profiles(totals, by_set, identifiers, traits, order, clock))
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a publication writes: all, or anew the rows of the profiles (profile_id) it is about."""
+
+    night: Night
+    basis: Basis
     profiles: DataFrame | None
 
-    def write(self, table: Table, rows: DataFrame) -> None:
-        """Put the rows in the place of the profiles' own, or of all."""
-        once = self.night.transaction("publish")
+    def put(self, table: Table, rows: DataFrame) -> DataFrame:
+        """Write the rows in the place of the profiles' own, or of all; as they are stored."""
+        lake, once = self.night.lake, self.night.transaction("publish")
         if self.profiles is None:
-            self.night.lake.replace(table, rows, once)
+            lake.replace(table, rows, once)
         else:
-            self.night.lake.update(table, self.profiles, rows, once)
+            lake.update(table, self.profiles, rows, once)
+        return self.of(lake.read(table))
 
     def of(self, rows: DataFrame) -> DataFrame:
         """Those of a table's rows that this is about."""
@@ -103,33 +129,16 @@ def change(night: Night) -> Change:
     """What is to be written: all, unless `stitch` left word of what it touched and the newest
     versions are those that readers see."""
     lake = night.lake
+    facts = {name: lake.read(table) for name, (table, _) in FACTS.items()}
+    set_profiles = lake.read(SET_PROFILES)
     touched = lake.kept(TOUCHED_PROFILES, "profile_id string")
     identities = lake.kept(TOUCHED_IDENTITIES, IDENTITIES.ddl)
-    sets = lake.read(SET_PROFILES)
     seen = publications.versions(night.tables, night.plan.publication - 1)
     planned = {t.name: night.plan.versions.get(t.name) for t in PROFILE_TABLES}
     if touched is None or identities is None or planned.items() - seen.items():
-        return Change(night, sets, lake.read(IDENTITIES), None)
-    own = sets.join(F.broadcast(touched.frame), "profile_id", "left_semi")
-    return Change(night, own.select(*SET_PROFILES.names), identities.frame, touched.frame)
-
-
-def write_candidates(night: Night, change: Change) -> None:
-    """Everything published is a regroup of facts per identity set."""
-    lake, clock = night.lake, night.config.identity.order_by
-    totals = sets.summed(
-        lake.read(SIGHTINGS).join(change.sets, "identity_set", "left_semi"), ["identity_set"], clock
-    )
-    last = sets.order_of("last.", clock)
-    order = (sets.order_of("first.", clock), last)
-
-    change.write(PROFILE_IDENTIFIERS, profile_identifiers(change.identities, clock))
-    traits = winning_traits(lake.read(TRAIT_OBSERVATIONS), change.sets, last)
-    change.write(PROFILE_TRAITS, traits)
-    identifiers = change.of(lake.read(PROFILE_IDENTIFIERS))
-    won = change.of(lake.read(PROFILE_TRAITS))
-    rows = profiles(totals, change.sets, identifiers, won, order, clock)
-    change.write(PROFILES, rows)
+        return Change(night, Basis(facts, set_profiles, lake.read(IDENTITIES)), None)
+    own = set_profiles.join(F.broadcast(touched.frame), "profile_id", "left_semi")
+    return Change(night, Basis(facts, own, identities.frame), touched.frame)
 
 
 def write_changes(night: Night, change: Change) -> None:
@@ -141,7 +150,7 @@ def write_changes(night: Night, change: Change) -> None:
     now = change.of(lake.read(PROFILE_IDENTIFIERS))
     new_sets = lake.read(IDENTITY_SETS).where(F.col("batch") == (night.plan.batch or 0))
     moves = lake.scratch("moves", changes.moves(before, now)).frame
-    causes = changes.causes(new_sets, change.sets)
+    causes = changes.causes(new_sets, change.basis.set_profiles)
     found = changes.identity_changes(moves, causes)
     numbered = found.withColumns(
         {

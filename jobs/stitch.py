@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from lake.identity import sets, shared, touched
+from lake.identity import shared, touched
 from lake.identity.reextraction import re_extracted
-from lake.profiles.traits import told_traits
+from lake.run.facts import FACTS
 from lake.run.night import TOUCHED_IDENTITIES, TOUCHED_PROFILES, Night
+from lake.run.planning import ASKED
 from lake.run.resolution import Resolver
 from lake.run.scope import Told, everything, touched_by
 from lake.tables import (
@@ -53,8 +54,7 @@ def add_facts(night: Night) -> None:
     """Append what each new batch says of sets, traits and sightings, or make it all anew.
 
     Anew where the rules of extraction or the order of calls changed, and where a call that was
-    counted turned out to be a duplicate: then no sum of parts is right. Sightings come last, for
-    they tell the next run where to go on.
+    counted turned out to be a duplicate: then no sum of parts is right.
     """
     lake, clock = night.lake, night.config.identity.order_by
     anew = is_stale(night)
@@ -66,15 +66,13 @@ def add_facts(night: Night) -> None:
         """A run that died may have left one table ahead of another, so each is asked."""
         return events if anew else events.where(F.col("batch") > told(night, table))
 
-    found = sets.identity_sets(untold(IDENTITY_SETS))
-    if not anew:
-        found = found.join(lake.read(IDENTITY_SETS), "identity_set", "left_anti")
-    write = lake.replace if anew else lake.append
     once = night.transaction("stitch")
-    write(IDENTITY_SETS, found, once)
-    traits = trait_observations(untold(TRAIT_OBSERVATIONS), clock)
-    write(TRAIT_OBSERVATIONS, traits, once)
-    write(SIGHTINGS, sets.sightings(untold(SIGHTINGS), clock), once)
+    write = lake.replace if anew else lake.append
+    for table, transform in FACTS.values():
+        rows = transform(untold(table), clock)
+        if table is IDENTITY_SETS and not anew:
+            rows = rows.join(lake.read(IDENTITY_SETS), "identity_set", "left_anti")
+        write(table, rows, once)
 
 
 def told(night: Night, table: Table) -> int:
@@ -85,8 +83,11 @@ def told(night: Night, table: Table) -> int:
 def is_stale(night: Night) -> bool:
     """Whether the facts as they are cannot be added to.
 
-    A run that died under other rules may have left its events, or some of its facts.
+    A run that died under other rules may have left its events, or some of its facts. A full pass
+    that was asked for is to mend whatever is wrong.
     """
+    if night.plan.full == ASKED:
+        return True
     facts = [night.tables.notes(t) for t in (IDENTITY_SETS, TRAIT_OBSERVATIONS, SIGHTINGS)]
     if any(made.get("facts", night.facts) != night.facts for made in facts):
         return True
@@ -116,7 +117,8 @@ def resolve(night: Night) -> None:
     lake, once = night.lake, night.transaction("stitch")
     resolver = Resolver(night.config, lake.spark, lake.scratch)
     if whole := reason_for_all(night):
-        night.progress.say("resolving everything", because=whole)
+        night.progress.say(f"resolving everything: {whole}")
+        night.outcome |= {"pass": "full", "because": whole}
         scope = everything(Told.of(lake), resolver, lake.scratch)
         found = resolver.resolved(scope.facts)
         lake.replace(IDENTITIES, found.identities, once)
@@ -154,20 +156,6 @@ def write_evidence(night: Night, too_many: shared.Found | None) -> None:
         lake.replace(SHARED_VALUES, told, once)
     elif night.tables.rows(SHARED_VALUES):
         lake.replace(SHARED_VALUES, lake.empty(SHARED_VALUES), once)
-
-
-def trait_observations(events: DataFrame, clock: str) -> DataFrame:
-    """Each trait's value by identity set, source and batch: calls, the first and the last."""
-    order = sets.order_of("", clock)
-    return (
-        told_traits(events)
-        .groupBy("identity_set", "trait", "value", "source", "batch")
-        .agg(
-            F.count(F.lit(1)).alias("calls"),
-            F.min_by(sets.moment(), order).alias("first"),
-            F.max_by(sets.moment(), order).alias("last"),
-        )
-    )
 
 
 if __name__ == "__main__":

@@ -175,6 +175,28 @@ def runs(
 
 
 @app.command()
+def verify(
+    config: ConfigFile = DEFAULT,
+    sample: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Share of raw components to look at; default all."),
+    ] = None,
+    output: Output = "text",
+) -> None:
+    """Whether the tables are what a rebuild from `events` gives, row by row; exits 1 if not."""
+    from jobs.verify import verify as verified
+    from lake.cli.texts import verified_text
+    from lake.config import load
+    from lake.progress import Progress
+
+    found = verified(
+        load(config, os.environ), sample=sample, progress=Progress(quiet=output == "json")
+    )
+    _tell(found, output, lambda: verified_text(found))
+    raise typer.Exit(0 if found["same"] else 1)
+
+
+@app.command()
 def simulate(
     events: Annotated[
         str | None, typer.Argument(help="Calls in Segment's shape, one a line; - reads them in.")

@@ -40,3 +40,26 @@ def runs_text(records: Iterable[Mapping[str, Any]]) -> str:
             if not q["success"]
         ]
     return "\n".join(said)
+
+
+def verified_text(found: Mapping[str, Any]) -> str:
+    """What `verify` saw, a line a table, and some of the rows that differ."""
+    share = (
+        "" if found["sample"] is None else f" in a sample of {found['sample']:.2%} of components"
+    )
+    said = [f"{'layer':<11}{'table':<22}{'rows':>12}{'differences':>13}"]
+    for table in found["tables"]:
+        said.append(
+            f"{table['layer']:<11}{table['table']:<22}{table['rows']:>12,}"
+            f"{table['differences']:>13,}"
+        )
+        for row in table["shown"]:
+            rest = {k: v for k, v in row.items() if k not in ("difference", "columns")}
+            where = ", ".join(f"{k} {v}" for k, v in rest.items())
+            columns = f" in {', '.join(row['columns'])}" if row["columns"] else ""
+            said.append(f"             {row['difference']}{columns}: {where}")
+    if found["same"]:
+        said.append(f"The live tables are what a full rebuild gives{share}.")
+    else:
+        said.append(f"Not the same{share}: {found['cause']}. `profile-lake run --full` mends it.")
+    return "\n".join(said)

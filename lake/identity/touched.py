@@ -80,6 +80,11 @@ def identifier_keys(known: DataFrame, identities: DataFrame) -> DataFrame:
     return known.select(key, *_KEY).unionByName(new).distinct()
 
 
+def carried_by(identity_sets: DataFrame) -> DataFrame:
+    """The identifiers that sets carry, once: (type, value)."""
+    return members(identity_sets).select(*_KEY).distinct()
+
+
 def sets_with(identity_sets: DataFrame, identifiers: DataFrame) -> DataFrame:
     """The sets that carry one of the identifiers, once: (identity_set)."""
     wanted = identifiers.select(*_KEY)
@@ -131,18 +136,21 @@ def totals(scope: DataFrame, known: DataFrame, seeds: DataFrame, clock: str) -> 
     Out: (type, value, identifier_key, calls, first, last). Totals of before and what the news
     add; null for an identifier that links nothing and is not in the news: its row stays.
     """
-    carried = members(scope).select(*_KEY).distinct()
     before = known.select(*_KEY, "calls", "first", "last")
     both = before.unionByName(seeds.select(*_KEY, "calls", "first", "last"))
     summed = both.groupBy(*_KEY).agg(
         F.sum("calls").alias("calls"), _least("first", clock), _greatest("last", clock)
     )
-    return carried.join(summed, _KEY, "left").select(
-        *_KEY,
-        identifier_key_column(F.col("type"), F.col("value")).alias("identifier_key"),
-        "calls",
-        "first",
-        "last",
+    return (
+        carried_by(scope)
+        .join(summed, _KEY, "left")
+        .select(
+            *_KEY,
+            identifier_key_column(F.col("type"), F.col("value")).alias("identifier_key"),
+            "calls",
+            "first",
+            "last",
+        )
     )
 
 

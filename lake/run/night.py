@@ -185,6 +185,8 @@ def summary(run: Night) -> dict[str, Any]:
     return {
         "run_id": plan.name,
         "as_of": plan.as_of.isoformat(),
+        "pass": run.outcome.get("pass", "full" if plan.full else "incremental"),
+        "because": run.outcome.get("because", plan.full),
         "publication": publications.latest(tables) or None,
         "objects": plan.objects,
         "lines": lines,

@@ -33,6 +33,8 @@ from lake.tables import (
 
 #: What one resolution leaves behind, all by the same run.
 STATE = (IDENTITIES, VIOLATIONS, SET_PROFILES)
+#: Why a full pass is made that nothing but a person wants: it makes the facts anew, too.
+ASKED = "it was asked for"
 #: With no pass to compare, an incremental one is taken up to this share of new bytes. Measured:
 #: what it scans and joins besides costs about a third of a full pass.
 SHARE = 0.3
@@ -130,8 +132,8 @@ def chosen(
     changed = frozenset(name for name in now if now[name] != then.get(name))
     told = costs(place.tables, landed)
     full = why_full(place, versions, made.get("facts"), changed)
-    if full is None and force == "full":
-        full = "it was asked for"
+    if force == "full":
+        full = ASKED
     if full is None and force is None and told["incremental"] > told["full"]:
         share = told["new_bytes"] / (told["known_bytes"] or 1)
         full = f"the new objects are {share:.0%} of all that was read before"

@@ -41,14 +41,24 @@ class Scope(NamedTuple):
     known: DataFrame | None = None
 
 
-def everything(told: Told, resolver: Resolver, store: Store) -> Scope:
-    """All facts, for the full pass."""
+def everything(
+    told: Told, resolver: Resolver, store: Store, degrees_of: DataFrame | None = None
+) -> Scope:
+    """All facts, for the full pass.
+
+    ``degrees_of``: the identity sets over which degrees of shared values are counted, where these
+    are more than are resolved; default those of ``told``.
+    """
     clock = resolver.clock
     totals = sets.summed(told.sightings, ["identity_set"], clock)
     known_sets = store("sets", stitching.set_totals(told.identity_sets, totals))
     carried = stitching.identifiers(known_sets.frame, clock)
     identifiers = store("identifiers", guarded(carried, blocked(resolver.config)))
-    too_many = resolver.too_many(known_sets.frame, identifiers.frame)
+    if degrees_of is None:
+        too_many = resolver.too_many(known_sets.frame, identifiers.frame)
+    else:
+        carried = touched.carried_by(degrees_of)
+        too_many = resolver.too_many(degrees_of, guarded(carried, blocked(resolver.config)))
     guards = shared.guarded(identifiers.frame, too_many.values) if too_many else identifiers.frame
     daily = sets.summed(told.sightings, ["identity_set", "day"], clock)
     return Scope(Facts(known_sets.frame, guards, daily), too_many)

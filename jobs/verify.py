@@ -1,0 +1,196 @@
+"""The live tables beside a full rebuild from `events`: row by row, ids included; writes nothing.
+
+    events ─► facts ─► state ─► published rows
+      each layer is compared with the live one; the first that differs is where the fault lies
+
+It takes the lease, so that no night changes what is being looked at, and leaves only scratch,
+which it drops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import functions as F
+
+from jobs.publish import Basis, published_rows
+from lake.config import Config
+from lake.errors import NotFound
+from lake.identity import touched
+from lake.io.delta import Lake
+from lake.io.lease import Lease
+from lake.io.session import spark_session
+from lake.progress import Progress
+from lake.quality.comparison import differences
+from lake.run.facts import FACTS
+from lake.run.place import Place
+from lake.run.planning import facts_fingerprint
+from lake.run.resolution import Resolver
+from lake.run.scope import Told, everything
+from lake.tables import (
+    EVENTS,
+    IDENTITIES,
+    IDENTITY_SETS,
+    SET_PROFILES,
+    SIGHTINGS,
+    VIOLATIONS,
+)
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from lake.schema import Table
+
+READS = (EVENTS, IDENTITY_SETS, SIGHTINGS, IDENTITIES, VIOLATIONS, SET_PROFILES)
+WRITES = ()
+
+#: So many differences of a table are shown; all are counted.
+SHOWN = 5
+#: What a difference in a layer means, where all layers before it are right.
+CAUSES = {
+    "facts": "the facts are not what the events say",
+    "state": "the profiles are not what the rules make of the facts",
+    "published": "the published rows are not what the facts say of the profiles",
+}
+_SCALE = 1_000_000
+
+
+def verify(
+    config: Config, *, sample: float | None = None, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Rebuild from `events` and compare: see `told`.
+
+    ``sample``: the share of raw components to look at, whole ones, chosen by a hash of their key;
+    default all. Raises NotFound before the first night, LeaseHeld while another run writes.
+    """
+    place, said = Place(config), progress or Progress()
+    with Lease(place.objects, config.root, run="verify") as lease:
+        if place.tables.open(SET_PROFILES) is None:
+            raise NotFound("There is nothing to verify yet: no night was run.")
+        made = place.tables.notes(SET_PROFILES)
+        if made.get("facts") != facts_fingerprint(config):
+            raise NotFound(
+                "The configuration takes identifiers by other rules than the last night did: "
+                "nothing can be compared. Run a night, then verify."
+            )
+        spark = spark_session("profile-lake verify", storage=place.access, conf=config.spark.conf)
+        lake = Lake(spark, place.tables, "verify", lambda _: lease.check(), lambda *_: None)
+        try:
+            layers = Rebuild(config, lake, sample).layers()
+            return told(_compared(lake, layers, said), sample)
+        finally:
+            lake.drop_scratch()
+
+
+@dataclass(frozen=True)
+class Rebuild:
+    """What the tables should hold, made from `events`, and the part of them that is looked at."""
+
+    config: Config
+    lake: Lake
+    sample: float | None
+
+    def layers(self) -> Iterator[tuple[str, Table, DataFrame, DataFrame]]:
+        """(layer, table, the rows it has, the rows it should have), in order of dependence."""
+        lake, config = self.lake, self.config
+        own = self._sampled_sets()
+
+        def of_own(rows: DataFrame) -> DataFrame:
+            return rows if own is None else rows.join(own, "identity_set", "left_semi")
+
+        events = of_own(lake.read(EVENTS))
+        clock = config.identity.order_by
+        facts = {
+            name: lake.scratch(name, table.conform(transform(events, clock))).frame
+            for name, (table, transform) in FACTS.items()
+        }
+        for name, (table, _) in FACTS.items():
+            yield "facts", table, of_own(lake.read(table)), facts[name]
+
+        resolver = Resolver(config, lake.spark, lake.scratch)
+        rebuilt = Told(facts[IDENTITY_SETS.name], facts[SIGHTINGS.name])
+        every = None if own is None else lake.read(IDENTITY_SETS)
+        found = resolver.resolved(everything(rebuilt, resolver, lake.scratch, every).facts)
+        identities = lake.scratch("identities", found.identities).frame
+        set_profiles = lake.scratch("set_profiles", found.set_profiles).frame
+        live = lake.read(IDENTITIES)
+        if own is not None:
+            # A guarded value's totals count sets that were not sampled.
+            live = live.join(
+                touched.carried_by(rebuilt.identity_sets), ["type", "value"], "left_semi"
+            )
+            live, identities = (f.where("guard is null") for f in (live, identities))
+        yield "state", IDENTITIES, live, identities
+        yield "state", VIOLATIONS, of_own(lake.read(VIOLATIONS)), found.violations
+        yield "state", SET_PROFILES, of_own(lake.read(SET_PROFILES)), set_profiles
+
+        published: list[tuple[Table, DataFrame]] = []
+
+        def put(table: Table, rows: DataFrame) -> DataFrame:
+            stored = lake.scratch(table.name, table.conform(rows)).frame
+            published.append((table, stored))
+            return stored
+
+        published_rows(Basis(facts, set_profiles, identities), clock, put)
+        profiles = identities.select("profile_id").where("profile_id is not null").distinct()
+        for table, rows in published:
+            live = lake.read(table)
+            if own is not None:
+                live = live.join(profiles, "profile_id", "left_semi")
+            yield "published", table, live, rows
+
+    def _sampled_sets(self) -> DataFrame | None:
+        """The sets of the sampled components; None for all."""
+        if self.sample is None:
+            return None
+        place = F.pmod(F.xxhash64("component"), F.lit(_SCALE))
+        chosen = self.lake.read(IDENTITIES).where(place < int(self.sample * _SCALE))
+        linking = chosen.where("component is not null").select("type", "value")
+        sets = touched.sets_with(self.lake.read(IDENTITY_SETS), linking)
+        return self.lake.scratch("sampled", sets).frame
+
+
+def _compared(
+    lake: Lake, layers: Iterator[tuple[str, Table, DataFrame, DataFrame]], said: Progress
+) -> Iterator[dict[str, Any]]:
+    """A row a table: how many rows should be there, how many differ, and some of these."""
+    for layer, table, found, wanted in layers:
+        with said.stage(table.name):
+            off = lake.scratch(f"off_{table.name}", differences(table, found, wanted))
+            rows = wanted.count()
+            shown = off.frame.limit(SHOWN).collect() if off.rows else []
+        said.say(f"compared {table.name}", rows=rows, differences=off.rows)
+        yield {
+            "layer": layer,
+            "table": table.name,
+            "rows": rows,
+            "differences": off.rows,
+            "shown": [_plain(table, row.asDict()) for row in shown],
+        }
+
+
+def _plain(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
+    """A difference as plain values; of personal ones the first character and the length."""
+    personal = {c.name for c in table.columns if c.personal}
+
+    def shown(name: str, value: Any) -> Any:
+        if name in personal and isinstance(value, str):
+            return f"{value[:1] if len(value) > 3 else ''}… ({len(value)})"
+        return value.hex() if isinstance(value, bytes | bytearray) else value
+
+    return {name: shown(name, value) for name, value in row.items()}
+
+
+def told(compared: Iterator[dict[str, Any]], sample: float | None) -> dict[str, Any]:
+    """``{"same", "sample", "cause", "tables": [{"layer", "table", "rows", "differences",
+    "shown"}]}``; the cause is that of the first layer that differs."""
+    tables = list(compared)
+    off = [t for t in tables if t["differences"]]
+    return {
+        "same": not off,
+        "sample": sample,
+        "cause": CAUSES[off[0]["layer"]] if off else None,
+        "tables": tables,
+    }

@@ -1,0 +1,51 @@
+"""Every table of facts, and how it follows from events.
+
+Facts are kept per identity set, as partial sums of a batch; so they are appended, never changed,
+and whoever merges or parts profiles only groups them anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from pyspark.sql import functions as F
+
+from lake.identity import sets
+from lake.profiles.traits import told_traits
+from lake.schema import Table
+from lake.tables import IDENTITY_SETS, SIGHTINGS, TRAIT_OBSERVATIONS
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+def identity_sets(events: DataFrame, _clock: str) -> DataFrame:
+    """See `lake.identity.sets.identity_sets`."""
+    return sets.identity_sets(events)
+
+
+def trait_observations(events: DataFrame, clock: str) -> DataFrame:
+    """Each trait's value by identity set, source and batch: calls, the first and the last."""
+    order = sets.order_of("", clock)
+    return (
+        told_traits(events)
+        .groupBy("identity_set", "trait", "value", "source", "batch")
+        .agg(
+            F.count(F.lit(1)).alias("calls"),
+            F.min_by(sets.moment(), order).alias("first"),
+            F.max_by(sets.moment(), order).alias("last"),
+        )
+    )
+
+
+#: Facts by their table, a function of events and of the clock that orders calls. Sightings come
+#: last, for they tell the next run where to go on.
+FACTS: Final[Mapping[str, tuple[Table, Callable[[DataFrame, str], DataFrame]]]] = {
+    table.name: (table, transform)
+    for table, transform in (
+        (IDENTITY_SETS, identity_sets),
+        (TRAIT_OBSERVATIONS, trait_observations),
+        (SIGHTINGS, sets.sightings),
+    )
+}
