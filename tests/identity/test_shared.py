@@ -544,8 +544,8 @@ def test_the_evidence_names_no_value_and_says_whom_it_would_have_joined(
     graph = connected([frozenset(m) for m in links.values()], set())
     numbers = {root: n for n, root in enumerate(sorted(set(graph.values())))}
     components = spark.createDataFrame(
-        [(name.encode(), numbers[graph[min(m)]]) for name, m in links.items() if m],
-        "identity_set binary, component bigint",
+        sorted({(*i, numbers[graph[i]]) for m in links.values() for i in m}),
+        "type string, value string, component bigint",
     )
 
     found = evidence(Found(over, rule.limits or {}, rule.mode), sets, components)
@@ -570,7 +570,7 @@ def test_a_short_value_shows_nothing_but_its_length(spark: SparkSession) -> None
     rule = configured({"user_id": {"email": 1}})
     sets = {"one": ("user_id:ann", "email:a@x"), "two": ("user_id:ann", "email:b@x")}
     known, _, over = guarded_identifiers(spark, sets, rule)
-    none = spark.createDataFrame([], "identity_set binary, component bigint")
+    none = spark.createDataFrame([], "type string, value string, component bigint")
 
     found = evidence(Found(over, rule.limits or {}, rule.mode), known, none)
 
