@@ -49,7 +49,7 @@ def run(night: Night) -> None:
 
     accepted = dedupe.without(calls, F.broadcast(duplicates)).select(*EVENTS.names)
     displaced = None
-    if known is not None and not duplicates.where("displaced").isEmpty():
+    if night.tables.any(DUPLICATE_CALLS, f"displaced and batch = {batch}"):
         displaced = duplicates.where("displaced")
     if displaced is None:
         lake.append(EVENTS, accepted, once)

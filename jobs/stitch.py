@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 from lake.identity import shared, touched
 from lake.identity.reextraction import re_extracted
 from lake.run.facts import FACTS
-from lake.run.night import TOUCHED_IDENTITIES, TOUCHED_PROFILES, Night
+from lake.run.night import RETOLD_SETS, TOUCHED_IDENTITIES, TOUCHED_PROFILES, Night
 from lake.run.planning import ASKED
 from lake.run.resolution import Resolver
 from lake.run.scope import Told, everything, touched_by
@@ -51,28 +51,56 @@ def run(night: Night) -> None:
 
 
 def add_facts(night: Night) -> None:
-    """Append what each new batch says of sets, traits and sightings, or make it all anew.
+    """Append what each new batch says of sets, traits and sightings.
 
-    Anew where the rules of extraction or the order of calls changed, and where a call that was
-    counted turned out to be a duplicate: then no sum of parts is right.
+    All anew where the rules of extraction or the order of calls changed. Where a call that was
+    counted turned out to be a duplicate, no sum of parts is right for the set that it carried:
+    such sets are told of anew.
     """
     lake, clock = night.lake, night.config.identity.order_by
     anew = is_stale(night)
     if anew:
         re_extract(night)
-    events = lake.read(EVENTS)
-
-    def untold(table: Table) -> DataFrame:
-        """A run that died may have left one table ahead of another, so each is asked."""
-        return events if anew else events.where(F.col("batch") > told(night, table))
-
-    once = night.transaction("stitch")
-    write = lake.replace if anew else lake.append
+    retold = None if anew else retold_sets(night)
+    events, once = lake.read(EVENTS), night.transaction("stitch")
     for table, transform in FACTS.values():
-        rows = transform(untold(table), clock)
+        # A run that died may have left one table ahead of another, so each is asked.
+        rows = events if anew else events.where(F.col("batch") > told(night, table))
+        if retold is not None:
+            own = events.join(F.broadcast(retold), "identity_set", "left_semi")
+            rows = rows.join(F.broadcast(retold), "identity_set", "left_anti").unionByName(own)
+        found = transform(rows, clock)
         if table is IDENTITY_SETS and not anew:
-            rows = rows.join(lake.read(IDENTITY_SETS), "identity_set", "left_anti")
-        write(table, rows, once)
+            known = lake.read(IDENTITY_SETS)
+            if retold is not None:
+                known = known.join(F.broadcast(retold), "identity_set", "left_anti")
+            found = found.join(known, "identity_set", "left_anti")
+        if anew:
+            lake.replace(table, found, once)
+        elif retold is not None:
+            lake.update(table, retold, found, once)
+        else:
+            lake.append(table, found, once)
+
+
+def retold_sets(night: Night) -> DataFrame | None:
+    """The identity sets of calls that were accepted until this batch found them to be duplicates:
+    (identity_set); None if there are none."""
+    lake, since = night.lake, f"displaced and batch > {told(night, SIGHTINGS)}"
+    if found := lake.kept(RETOLD_SETS, "identity_set binary"):
+        return found.frame
+    if not night.tables.any(DUPLICATE_CALLS, since):
+        return None
+    gone = lake.read(DUPLICATE_CALLS).where(since).select("message_id")
+    before = lake.read(EVENTS, night.plan.versions[EVENTS.name])
+    sets = before.join(F.broadcast(gone), "message_id", "left_semi").select("identity_set")
+    return lake.scratch(RETOLD_SETS, sets.where("identity_set is not null").distinct()).frame
+
+
+def displaced_earlier(night: Night, batch: int) -> bool:
+    """Whether a run after this batch and before this one took calls out of `events`."""
+    since = f"displaced and batch > {batch} and batch < {night.plan.run}"
+    return night.tables.any(DUPLICATE_CALLS, since)
 
 
 def told(night: Night, table: Table) -> int:
@@ -93,8 +121,8 @@ def is_stale(night: Night) -> bool:
         return True
     if holds_other_extractions(night):
         return True
-    displaced = night.lake.read(DUPLICATE_CALLS).where("displaced")
-    return not displaced.where(F.col("batch") > told(night, SIGHTINGS)).isEmpty()
+    # Calls that an earlier run took back, and told of nowhere: which sets they had is not known.
+    return displaced_earlier(night, told(night, SIGHTINGS))
 
 
 def holds_other_extractions(night: Night) -> bool:
@@ -129,9 +157,10 @@ def resolve(night: Night) -> None:
     scope = touched_by(night, resolver)
     found = resolver.resolved(scope.facts)
     assert scope.known is not None
+    assert scope.touched_sets is not None
     identities = lake.scratch(TOUCHED_IDENTITIES, found.identities).frame
     lake.scratch(TOUCHED_PROFILES, touched.profiles(scope.known, identities))
-    own = scope.facts.sets.select("identity_set")
+    own = scope.touched_sets
     lake.update(IDENTITIES, touched.identifier_keys(scope.known, identities), identities, once)
     write_evidence(night, scope.too_many)
     lake.update(VIOLATIONS, own, found.violations, once)
@@ -142,9 +171,8 @@ def reason_for_all(night: Night) -> str | None:
     """Why a night resolves everything; None where it need not."""
     if night.plan.full:
         return night.plan.full
-    displaced = night.lake.read(DUPLICATE_CALLS).where("displaced")
-    if not displaced.where(F.col("batch") > night.plan.resolved).isEmpty():
-        return "calls that were accepted turned out to be duplicates"
+    if displaced_earlier(night, night.plan.resolved):
+        return "calls that were accepted turned out to be duplicates in a run that was given up"
     return None
 
 

@@ -130,20 +130,25 @@ def linking(known: DataFrame, seeds: DataFrame, guarded: DataFrame) -> DataFrame
     return old.unionByName(seeds.select(*_KEY).join(guarded, _KEY, "left_anti")).distinct()
 
 
-def totals(scope: DataFrame, known: DataFrame, seeds: DataFrame, clock: str) -> DataFrame:
-    """Every identifier of the sets in scope, with the totals of all its calls.
-
-    Out: (type, value, identifier_key, calls, first, last). Totals of before and what the news
-    add; null for an identifier that links nothing and is not in the news: its row stays.
-    """
+def totals(known: DataFrame, seeds: DataFrame, clock: str) -> DataFrame:
+    """The totals of identifiers in touched components and of seeds: (type, value, calls, first,
+    last): those of before and what the news add."""
     before = known.select(*_KEY, "calls", "first", "last")
     both = before.unionByName(seeds.select(*_KEY, "calls", "first", "last"))
-    summed = both.groupBy(*_KEY).agg(
+    return both.groupBy(*_KEY).agg(
         F.sum("calls").alias("calls"), _least("first", clock), _greatest("last", clock)
     )
+
+
+def identifiers(scope: DataFrame, totals: DataFrame) -> DataFrame:
+    """Every identifier of the sets in scope and every one with totals.
+
+    Out: (type, value, identifier_key, calls, first, last); without totals where it links nothing
+    and is not in the news: its row stays.
+    """
     return (
         carried_by(scope)
-        .join(summed, _KEY, "left")
+        .join(totals, _KEY, "full")
         .select(
             *_KEY,
             identifier_key_column(F.col("type"), F.col("value")).alias("identifier_key"),
@@ -151,6 +156,24 @@ def totals(scope: DataFrame, known: DataFrame, seeds: DataFrame, clock: str) -> 
             "first",
             "last",
         )
+    )
+
+
+def recounted(seeds: DataFrame, known: DataFrame, told: DataFrame, clock: str) -> DataFrame:
+    """The totals of identifiers in touched components and of seeds, from all sets that carry them.
+
+    For a night that takes calls back, when no sum of parts is right. ``told``: (identity_set,
+    identifiers, calls, first, last) of the whole lake. Out: (type, value, calls, first, last);
+    an identifier that no set carries any more has no row.
+    """
+    wanted = known.select(*_KEY).unionByName(seeds.select(*_KEY)).distinct()
+    carried = told.select(F.explode("identifiers").alias("i"), "calls", "first", "last").select(
+        F.col("i.type").alias("type"), F.col("i.value").alias("value"), "calls", "first", "last"
+    )
+    return (
+        carried.join(wanted, _KEY, "left_semi")
+        .groupBy(*_KEY)
+        .agg(F.sum("calls").alias("calls"), _least("first", clock), _greatest("last", clock))
     )
 
 

@@ -41,6 +41,8 @@ Step = Callable[["Night"], None]
 
 #: What an incremental `stitch` leaves for `publish`, in scratch.
 TOUCHED_PROFILES, TOUCHED_IDENTITIES = "touched_profiles", "touched_identities"
+#: The identity sets of calls that were accepted and are not any more, in scratch.
+RETOLD_SETS = "retold_sets"
 
 PUBLISHED, NOOP, BLOCKED, SUPERSEDED = "published", "noop", "blocked", "superseded"
 

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from lake.identity import conflicts, sets, shared, stitching, touched
 from lake.identity.guards import BLOCKED, SHARED, guarded
 from lake.io.delta import Lake
-from lake.run.night import Night
+from lake.run.night import RETOLD_SETS, Night
 from lake.run.resolution import Facts, Resolver, Store
 from lake.run.rules import blocked
 from lake.tables import IDENTITIES, IDENTITY_SETS, MOMENT_TYPE, SHARED_VALUES, SIGHTINGS
@@ -32,13 +32,14 @@ class Told(NamedTuple):
 class Scope(NamedTuple):
     """What is resolved, and the values that are shared by too many (None: there are none).
 
-    ``known``: of an incremental pass, the rows of `identities` until now in touched components
-    and of seeds.
+    Of an incremental pass, ``known``: the rows of `identities` until now in touched components and
+    of seeds; ``touched_sets``: (identity_set) of all sets in scope, and of those that are gone.
     """
 
     facts: Facts
     too_many: shared.Found | None
     known: DataFrame | None = None
+    touched_sets: DataFrame | None = None
 
 
 def everything(
@@ -71,9 +72,15 @@ def touched_by(night: Night, resolver: Resolver) -> Scope:
     are joined on small frames; all else is as large as the touched components.
     """
     lake, clock, stops = night.lake, resolver.clock, blocked(night.config)
-    told = Told.of(lake)
-    before = lake.read(IDENTITIES, night.plan.versions[IDENTITIES.name])
-    news = lake.scratch("news", new_sets(told, night.plan.resolved, clock)).frame
+    told, versions = Told.of(lake), night.plan.versions
+    before = lake.read(IDENTITIES, versions[IDENTITIES.name])
+    news = new_sets(told, night.plan.resolved, clock)
+    retold = lake.kept(RETOLD_SETS, "identity_set binary")
+    if retold:
+        until_now = Told(lake.read(IDENTITY_SETS, versions[IDENTITY_SETS.name]), told.sightings)
+        others = retold.frame.join(news, "identity_set", "left_anti")
+        news = news.unionByName(without_news(until_now, others))
+    news = lake.scratch("news", news).frame
     seeds = lake.scratch("seeds", guarded(touched.seeds(news, clock), stops)).frame
 
     too_many, flips = guard_flips(night, resolver, before, seeds)
@@ -99,11 +106,16 @@ def touched_by(night: Night, resolver: Resolver) -> Scope:
     daily = lake.scratch("daily", sets.summed(days, ["identity_set", "day"], clock)).frame
     totals = sets.summed(daily, ["identity_set"], clock)
     in_scope = lake.scratch("sets", stitching.set_totals(told.identity_sets, totals)).frame
-    identifiers = guarded(touched.totals(in_scope, known, seeds, clock), stops)
+    counted = touched.totals(known, seeds, clock)
+    if retold:
+        every = sets.summed(told.sightings, ["identity_set"], clock)
+        totals = stitching.set_totals(told.identity_sets, every)
+        counted = touched.recounted(seeds, known, totals, clock)
+    identifiers = guarded(touched.identifiers(in_scope, counted), stops)
     if too_many:
         identifiers = shared.guarded(identifiers, too_many.values)
     facts = Facts(in_scope, lake.scratch("identifiers", identifiers).frame, daily)
-    return Scope(facts, too_many, known)
+    return Scope(facts, too_many, known, own)
 
 
 def new_sets(told: Told, resolved_batch: int, clock: str) -> DataFrame:
