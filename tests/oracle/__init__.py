@@ -10,8 +10,7 @@ obvious way to the fast one. Where the sources are silent it takes these reading
 - One clock orders calls, tells days and times seen, moves windows and says which trait is newest.
   A value counts while it is younger than the window.
 - A violation names the strongest broken type; `drop_conflict` looks at all broken types. At a
-  merge cap nothing is merged at all.
-- An identifier's calls are all that carry it. The strategy latest_wins and overrides are not told.
+  merge cap nothing is merged at all. An identifier's calls are all that carry it.
 """
 
 from .judging import World, judge

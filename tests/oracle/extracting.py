@@ -91,8 +91,6 @@ def normalised(value: str, rule: Identifier) -> str | None:
         text = text.lower()
     if rule.normalise == "email" and not re.fullmatch(r"[^@\s]+@[^@\s]+", text):
         return None
-    if rule.normalise == "digits":
-        text = re.sub("[^0-9]", "", text)[-(rule.last or 0) :]
     if rule.normalise == "phone":  # the numbering plans are not ours to restate
         try:
             number = plans.parse(text, rule.region)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from hashlib import sha256
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from .extracting import is_blocked
@@ -14,8 +16,8 @@ from .reading import DECODER, Call, Reading, read
 from .settings import WINDOW_DAYS, Id, Identifier, IdSet, Line, Settings
 
 Row = dict[str, Any]
-BLOCKED, LIMIT = "ID value blocked", "Identifier value limit exceeded"
-TIME_LIMIT = "Identifier value time limit exceeded"
+Added = Mapping[Id, datetime]
+BLOCKED, NEVER = "ID value blocked", "Identifiers kept apart by an override"
 MERGES, MAPPINGS = "Profile merge limit exceeded", "Identifier mapping limit exceeded"
 
 
@@ -39,111 +41,126 @@ class Profile:
 
 
 @dataclass
-class Resolution:
-    """`owner` of each mapped identifier; `kept` identifiers of a set when last considered,
-    strongest first; `graph` as id_graph_updates: (founder, canonical founder, call)."""
+class Fold:
+    """Segment's rule, with its limits or, for `components`, without.
 
+    `owner` of each mapped identifier; `kept` identifiers of a set when last considered, strongest
+    first; `graph` as id_graph_updates: (founder, canonical founder, call).
+    """
+
+    settings: Settings
     owner: dict[Id, Profile] = field(default_factory=dict)
     kept: dict[IdSet, list[Id]] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
     graph: list[tuple[Id, Id, str]] = field(default_factory=list)
 
+    def decide(self, calls: list[Call]) -> None:
+        """Find all this from the calls that are considered, in order."""
+        self.limited = {"segment": True, "components": False}[self.settings.strategy]
+        for call in calls:
+            self.take(call)
 
-def profile_id(founder: Id, space: str) -> str:
-    return sha256("\0".join(("profile-lake/1", space, *founder)).encode()).hexdigest()[:32]
+    def note(self, call: Call, ids: Iterable[Id], reason: str) -> None:
+        where = call.ids, call.at.date(), call.message_id
+        self.violations += [Violation(*where, id_, reason) for id_ in ids]
+
+    def linking(self, call: Call) -> list[Id]:
+        """The identifiers that may link, the strongest first; of the others a note is taken."""
+        blocked = {id_ for id_ in call.ids if is_blocked(id_, self.settings)}
+        self.note(call, blocked, BLOCKED)
+        return sorted(call.ids - blocked, key=self.settings.rank)
+
+    def take(self, call: Call) -> None:
+        """One call: match, drop and retry while a rule is broken, then create, add or merge."""
+        ids = self.linking(call)
+        for id_ in ids:  # what always goes with an identifier of some profile, goes there first
+            mates = [m for m in self.settings.bonds.get(id_, ()) if m in self.owner]
+            if mates and id_ not in self.owner:
+                self.add(id_, self.owner[mates[0]], call)
+        while breach := self.broken(ids, call.at):
+            reason, droppable = breach
+            dropped = max(droppable, key=self.settings.rank)
+            gone = self.settings.bonds.get(dropped, {dropped})
+            self.note(call, gone & set(ids), reason)
+            ids = [id_ for id_ in ids if id_ not in gone]
+        self.kept[call.ids] = []
+        if not ids:
+            return
+        if not (profile := self.merged(ids, call)):
+            profile = Profile(len(self.graph), [ids[0]])
+            self.graph.append((ids[0], ids[0], call.message_id))
+        for id_ in (id_ for id_ in ids if id_ not in self.owner):
+            if len(profile.added) >= self.settings.mappings and self.limited:
+                self.note(call, [id_], MAPPINGS)
+            else:
+                self.add(id_, profile, call)
+        self.kept[call.ids] = [id_ for id_ in ids if self.owner.get(id_) is profile]
+
+    def add(self, id_: Id, profile: Profile, call: Call) -> None:
+        """Map an identifier. Only an override can make that break a rule, and that is noted."""
+        self.owner[id_], profile.added[id_] = profile, call.at
+        if id_ in self.settings.bonds and self.limited:
+            rule, full = self.settings.rule(id_[0]), len(profile.added) > self.settings.mappings
+            self.note(call, [id_] * exceeds(rule, call.at, profile.added), rule.reason)
+            self.note(call, [id_] * full, MAPPINGS)
+
+    def matches(self, ids: list[Id]) -> list[Profile]:
+        """The profiles that own one of the identifiers, oldest first."""
+        owners = {owner.born: owner for id_ in ids if (owner := self.owner.get(id_))}
+        return [owners[born] for born in sorted(owners)]
+
+    def broken(self, ids: list[Id], now: datetime) -> tuple[str, list[Id]] | None:
+        """Why the final profile may not be, and what may be dropped; None where it may be.
+
+        It may have more values of a type than the limit only where one of its profiles or one bond
+        of the overrides has as many. Where nothing is added or merged, nothing is broken.
+        """
+        profiles, new = self.matches(ids), {id_: now for id_ in ids if id_ not in self.owner}
+        if not new and len(profiles) < 2:
+            return None
+        parts = [profile.added for profile in profiles]
+        final = {id_: at for part in parts for id_, at in part.items()} | new
+        bonds = [self.settings.bonds.get(id_, frozenset()) & new.keys() for id_ in new]
+        parts += [dict.fromkeys(bond, now) for bond in bonds if len(bond) > 1]
+        types = sorted({type_ for type_, _ in final}, key=lambda t: self.settings.rank((t, "")))
+        rules = map(self.settings.rule, types if self.limited else ())
+        over = [rule for rule in rules if exceeds(rule, now, final, parts)]
+        hostile = self.settings.hostile(final.keys())
+        if not over and not hostile:
+            return None
+        if self.settings.on_limit == "drop_conflict":  # new ones that break a rule; what matched
+            able = hostile.union(id_ for id_ in ids if id_[0] in [rule.type for rule in over])
+            ids = [id_ for id_ in ids if id_ in self.owner or id_ in able]
+        return over[0].reason if over else NEVER, ids
+
+    def merged(self, ids: list[Id], call: Call) -> Profile | None:
+        """Whose the call is, if matched: the oldest's with all others, at a cap the strongest's."""
+        profiles = self.matches(ids)
+        if len(profiles) < 2:
+            return profiles[0] if profiles else None
+        oldest, *others = profiles
+        over = sum(len(profile.parts) for profile in profiles) - 1 > self.settings.merges
+        full = sum(len(profile.added) for profile in profiles) > self.settings.mappings
+        if self.limited and (over or full):
+            home = next(self.owner[id_] for id_ in ids if id_ in self.owner)
+            lost = [id_ for id_ in ids if self.owner.get(id_, home) is not home]
+            self.note(call, lost, MERGES if over else MAPPINGS)
+            return home
+        for other in others:
+            self.graph += [(part, oldest.parts[0], call.message_id) for part in other.parts]
+            oldest.parts += other.parts
+            oldest.added |= other.added
+            self.owner |= dict.fromkeys(other.added, oldest)
+        return oldest
 
 
-def resolution(calls: list[Call], settings: Settings) -> Resolution:
-    """The profiles of calls in order, of which the first of each set on each day is considered;
-    only Segment's fold, with its limits or without, is told here."""
-    if settings.strategy not in ("segment", "components"):
-        raise ValueError(f"no oracle for the strategy {settings.strategy}")
-    result, first = Resolution(), dict[tuple[IdSet, date], Call]()
-    for call in calls:
-        first.setdefault((call.ids, call.order(settings)[0].date()), call)
-    for call in first.values():
-        ids = sorted(call.ids, key=settings.rank)
-        for blocked in (id_ for id_ in ids if is_blocked(id_, settings)):
-            note(result, call, blocked, BLOCKED, settings)
-        fold(call, [id_ for id_ in ids if not is_blocked(id_, settings)], result, settings)
-    return result
-
-
-def note(result: Resolution, call: Call, id_: Id, reason: str, settings: Settings) -> None:
-    where = call.ids, call.order(settings)[0].date(), call.message_id
-    result.violations.append(Violation(*where, id_, reason))
-
-
-def fold(call: Call, ids: list[Id], result: Resolution, settings: Settings) -> None:
-    """One call: match, drop and retry while a limit is broken, then create, add or merge."""
-    now, free = call.order(settings)[0], settings.strategy == "components"
-    while not free and (broken := broken_rules(ids, now, result, settings)):
-        able = ids
-        if settings.on_limit == "drop_conflict":  # new values of broken types, and what matched
-            types = [rule.type for rule in broken]
-            able = [id_ for id_ in ids if id_ in result.owner or id_[0] in types]
-        dropped = max(able, key=settings.rank)
-        ids = [id_ for id_ in ids if id_ != dropped]
-        reason = LIMIT if broken[0].window == "ever" else TIME_LIMIT
-        note(result, call, dropped, reason, settings)
-    result.kept[call.ids] = []
-    if not ids:
-        return
-    profile = merged(call, ids, result, settings) or Profile(len(result.graph), [ids[0]])
-    if not profile.added:
-        result.graph.append((ids[0], ids[0], call.message_id))
-    for id_ in (id_ for id_ in ids if id_ not in result.owner):
-        if len(profile.added) >= settings.mappings and not free:
-            note(result, call, id_, MAPPINGS, settings)
-        else:
-            result.owner[id_], profile.added[id_] = profile, now
-    result.kept[call.ids] = [id_ for id_ in ids if result.owner.get(id_) is profile]
-
-
-def matches(ids: list[Id], result: Resolution) -> list[Profile]:
-    """The profiles that own one of the identifiers, oldest first."""
-    owners = {owner.born: owner for id_ in ids if (owner := result.owner.get(id_))}
-    return [owners[born] for born in sorted(owners)]
-
-
-def broken_rules(
-    ids: list[Id], now: datetime, result: Resolution, settings: Settings
-) -> list[Identifier]:
-    """The types, strongest first, of which the final profile would have too many values; a call
-    that adds neither an identifier nor a merge breaks nothing."""
-    profiles = matches(ids, result)
-    new = [id_ for id_ in ids if id_ not in result.owner]
-    if not new and len(profiles) < 2:
-        return []
-    added = {id_: at for profile in profiles for id_, at in profile.added.items()}
-    count: Counter[str] = Counter()
-    for (type_, _), at in (added | dict.fromkeys(new, now)).items():
-        days = WINDOW_DAYS.get(settings.rule(type_).window)
-        count[type_] += days is None or now - at < timedelta(days=days)
-    rules = [settings.rule(t) for t in sorted(count, key=lambda t: settings.rank((t, "")))]
-    return [rule for rule in rules if rule.limit is not None and count[rule.type] > rule.limit]
-
-
-def merged(call: Call, ids: list[Id], result: Resolution, settings: Settings) -> Profile | None:
-    """The profile a call goes to: the oldest, having taken in the others; where a cap forbids that,
-    the one of the strongest identifier; None where nothing matched."""
-    profiles = matches(ids, result)
-    if len(profiles) < 2:
-        return profiles[0] if profiles else None
-    oldest, *others = profiles
-    over = sum(len(profile.parts) for profile in profiles) - 1 > settings.merges
-    full = sum(len(profile.added) for profile in profiles) > settings.mappings
-    if settings.strategy == "segment" and (over or full):
-        home = next(result.owner[id_] for id_ in ids if id_ in result.owner)
-        for id_ in (id_ for id_ in ids if result.owner.get(id_, home) is not home):
-            note(result, call, id_, MERGES if over else MAPPINGS, settings)
-        return home
-    for other in others:
-        result.graph += [(part, oldest.parts[0], call.message_id) for part in other.parts]
-        oldest.parts += other.parts
-        oldest.added |= other.added
-        result.owner |= dict.fromkeys(other.added, oldest)
-    return oldest
+def exceeds(rule: Identifier, now: datetime, final: Added, parts: Iterable[Added] = ()) -> bool:
+    """Whether there are more values of a type than its limit and than any of the parts has."""
+    days, counts = WINDOW_DAYS.get(rule.window), list[int]()
+    for added in (final, *parts):
+        times = [at for (type_, _), at in added.items() if type_ == rule.type]
+        counts.append(sum(days is None or now - at < timedelta(days=days) for at in times))
+    return rule.limit is not None and counts[0] > max([rule.limit, *counts[1:]])
 
 
 @dataclass(frozen=True)
@@ -152,7 +169,7 @@ class World:
 
     reading: Reading
     violations: list[Violation]  # in the order they arose
-    graph: list[tuple[str, str, str]]  # segment_id, canonical_segment_id, message_id
+    graph: list[tuple[Id, Id, str]]  # founder, canonical founder, message id
     set_profiles: dict[IdSet, str | None]  # None: nothing of the set links
     event_profiles: dict[str, str | None]  # by message id; None: unresolved
     profiles: list[Row]
@@ -160,15 +177,19 @@ class World:
     profile_traits: list[Row]
 
 
-def judge(lines: Iterable[Line], settings: Settings) -> World:
+def profile_id(founder: Id, space: str) -> str:
+    return sha256("\0".join(("profile-lake/1", space, *founder)).encode()).hexdigest()[:32]
+
+
+def judge(lines: Iterable[Line], settings: Settings, rule: type[Fold] = Fold) -> World:
     """The whole truth about some landed lines under some rules."""
-    reading = read(lines, settings)
-    result = resolution(reading.calls, settings)
-    owner = {i: profile_id(profile.parts[0], settings.space) for i, profile in result.owner.items()}
+    reading, result, first = read(lines, settings), rule(settings), dict[Any, Call]()
+    for call in reading.calls:  # of each set on each day the first is considered
+        first.setdefault((call.ids, call.at.date()), call)
+    result.decide(list(first.values()))
+    owner = {i: profile_id(each.parts[0], settings.space) for i, each in result.owner.items()}
     owned, members = defaultdict[str, list[Id]](list), defaultdict[str, list[Call]](list)
     carrying = defaultdict[Id, list[Call]](list)
-    for id_ in sorted(owner):
-        owned[owner[id_]].append(id_)
     # The final profile of a set's strongest kept identifier.
     set_profiles = {s: owner[ids[0]] if ids else None for s, ids in result.kept.items() if s}
     for call in reading.calls:
@@ -176,45 +197,32 @@ def judge(lines: Iterable[Line], settings: Settings) -> World:
             carrying[id_].append(call)
         if profile := set_profiles.get(call.ids):
             members[profile].append(call)
-    people = sorted(members.items())
-    name = {part: profile_id(part, settings.space) for part, _, _ in result.graph}
-    return World(
-        reading,
-        result.violations,
-        [(name[part], name[canonical], call) for part, canonical, call in result.graph],
-        set_profiles,
-        {call.message_id: set_profiles.get(call.ids) for call in reading.calls},
-        [profile_row(p, calls, span(calls, settings), owned[p]) for p, calls in people],
-        [
-            {"type": i[0], "value": i[1], "profile_id": owner[i], **span(carrying[i], settings)}
-            for i in sorted(owner)
-        ],
-        [row for profile, calls in people for row in trait_rows(profile, calls)],
-    )
+    profiles, identifiers, traits = list[Row](), list[Row](), list[Row]()
+    for i in sorted(owner):
+        owned[owner[i]].append(i)
+        row = {"type": i[0], "value": i[1], "profile_id": owner[i], **span(carrying[i])}
+        identifiers.append(row)
+    for profile, calls in sorted(members.items()):
+        ids = {t: [v for _, v in own] for t, own in groupby(owned[profile], key=itemgetter(0))}
+        told = told_traits(calls)
+        plain = {t: DECODER.decode(v) if v[0] == '"' else v for t, (v, _) in told.items()}
+        profiles.append({"profile_id": profile, **span(calls), "identifiers": ids, "traits": plain})
+        for trait, (value, message_id) in told.items():
+            row = {"trait": trait, "value": value, "message_id": message_id}
+            traits.append({"profile_id": profile, **row})
+    events = {call.message_id: set_profiles.get(call.ids) for call in reading.calls}
+    found = result.violations, result.graph, set_profiles, events
+    return World(reading, *found, profiles, identifiers, traits)
 
 
-def span(calls: list[Call], settings: Settings) -> Row:
-    first, last = (call.order(settings)[0] for call in (calls[0], calls[-1]))
-    return {"first_seen": first, "last_seen": last, "calls": len(calls)}
+def span(calls: list[Call]) -> Row:
+    return {"first_seen": calls[0].at, "last_seen": calls[-1].at, "calls": len(calls)}
 
 
-def profile_row(profile: str, calls: list[Call], seen: Row, owned: list[Id]) -> Row:
-    identifiers: dict[str, list[str]] = {}
-    for type_, value in owned:
-        identifiers.setdefault(type_, []).append(value)
-    told = {row["trait"]: row["value"] for row in trait_rows(profile, calls)}
-    traits = {k: DECODER.decode(v) if v.startswith('"') else v for k, v in told.items()}
-    return {"profile_id": profile, **seen, "identifiers": identifiers, "traits": traits}
-
-
-def trait_rows(profile: str, calls: list[Call]) -> list[Row]:
-    """The latest value of each trait of identify calls, by the clock; null removes it."""
+def told_traits(calls: list[Call]) -> dict[str, tuple[str, str]]:
+    """The latest text of each trait of identify calls, and which call's; null removes it."""
     latest: dict[str, tuple[str, str]] = {}
     for call in calls:
         if call.type == "identify":
             latest |= {trait: (text, call.message_id) for trait, text in call.traits.items()}
-    return [
-        {"profile_id": profile, "trait": trait, "value": text, "message_id": message_id}
-        for trait, (text, message_id) in sorted(latest.items())
-        if text != "null"
-    ]
+    return {trait: told for trait, told in sorted(latest.items()) if told[0] != "null"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -15,8 +15,7 @@ WINDOW_DAYS = {"daily": 1, "weekly": 7, "monthly": 30, "annually": 365}
 
 @dataclass(frozen=True)
 class Line:
-    """One landed line without its end; None stands for the unreadable rest of the object. The
-    object's last change (with a time zone) is the last resort for a receipt time."""
+    """A landed line without its end, None for an unreadable rest, and its object's last change."""
 
     source: str
     object: str
@@ -32,10 +31,14 @@ class Identifier:
     type: str
     limit: int | None = 5
     window: str = "ever"  # ever | daily | weekly | monthly | annually
-    normalise: str = "exact"  # exact | lower | email | digits | phone
-    last: int | None = None  # digits: only the last n
+    normalise: str = "exact"  # exact | lower | email | phone
     region: str | None = None  # phone: where a number without country code is from
     key: str | None = None
+
+    @property
+    def reason(self) -> str:
+        """What is noted where the limit is exceeded."""
+        return f"Identifier value {'' if self.window == 'ever' else 'time '}limit exceeded"
 
 
 DEFAULTS = (
@@ -64,6 +67,8 @@ class Settings:
     blocked_by_type: Mapping[str, tuple[Texts, Texts]] = field(default_factory=dict)  # both
     properties_email: bool = True
     ios_idfa_needs_tracking: bool = True
+    always: tuple[tuple[Id, Id], ...] = ()  # always_together, values normalised
+    never: tuple[tuple[Id, Id], ...] = ()  # never_together
 
     @cached_property
     def types(self) -> dict[str, Identifier]:
@@ -75,11 +80,21 @@ class Settings:
         """The rule of a type; one that was met only in external ids has the default limit."""
         return self.types.get(type_) or Identifier(type_)
 
-    @cached_property
-    def places(self) -> dict[str, int]:
-        ordered = self.types if self.identifiers else ("user_id", "email")
-        return {type_: place for place, type_ in enumerate(ordered)}
-
     def rank(self, id_: Id) -> tuple[int, str, str]:
         """The priority of an identifier, strongest smallest: the given order, then alphabetical."""
-        return self.places.get(id_[0], len(self.places)), *id_
+        order = [*self.types] if self.identifiers else ["user_id", "email"]
+        return order.index(id_[0]) if id_[0] in order else len(order), *id_
+
+    @cached_property
+    def bonds(self) -> dict[Id, IdSet]:
+        """Each identifier of a pair with all that it always goes with, itself among them."""
+        bonds = {id_: frozenset([id_]) for pair in (*self.always, *self.never) for id_ in pair}
+        for one, other in self.always:
+            bond = bonds[one] | bonds[other]
+            bonds |= dict.fromkeys(bond, bond)
+        return bonds
+
+    def hostile(self, ids: Set[Id]) -> set[Id]:
+        """Those of some identifiers that must never be with another of them."""
+        sides = [(ids & self.bonds[one], ids & self.bonds[other]) for one, other in self.never]
+        return {id_ for near, far in sides if near and far for id_ in near | far}

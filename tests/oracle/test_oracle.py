@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.oracle import Identifier, Line, Settings, World, judge
+from tests.oracle.judging import profile_id
 from tests.oracle.settings import DEFAULTS
 
 START = datetime(2022, 5, 2, 14, 1, tzinfo=UTC)
@@ -157,7 +158,7 @@ def told(text: str) -> list[Line]:
 
 
 def in_order_of_birth(world: World) -> list[str]:
-    born = [segment for segment, canonical, _ in world.graph if segment == canonical]
+    born = [profile_id(part, "shop") for part, canonical, _ in world.graph if part == canonical]
     return [each for each in born if each in {row["profile_id"] for row in world.profiles}]
 
 
@@ -340,8 +341,7 @@ def test_a_call_without_message_id_and_times_is_known_by_its_bytes() -> None:
     (accepted,) = judge([line(raw)], Settings()).reading.calls
     # Computed with coreutils: b2sum -l 128
     assert accepted.message_id == "sha:7c5776015dda0b51aae40022acde06a9"
-    assert (accepted.received_at, accepted.received_from) == (START, "object")
-    assert accepted.timestamp is None
+    assert (accepted.received_at, accepted.happened) == (START, START)
 
 
 def test_a_set_is_considered_once_on_each_day_it_is_seen() -> None:
@@ -366,6 +366,30 @@ def test_the_strategy_components_knows_no_caps() -> None:
     assert listed(judge(calls, capless)) == [["anonymous_id:a1", "anonymous_id:a2", "email:m"]]
 
 
+def overruled(always: str = "", never: str = "", **more: Any) -> Settings:
+    def pair(text: str) -> Any:
+        return [tuple(tuple(p.split(":", 1)) for p in pairs(text))] if text else []
+
+    return replace(SUGGESTED, always=tuple(pair(always)), never=tuple(pair(never)), **more)
+
+
+def test_always_together_joins_what_no_call_joins_and_is_noted_where_a_limit_forbids_it() -> None:
+    calls = told("e1@0 u:u1 / e2@1 u:u2 m:m2 / e3@2 u:u2 m:m3")
+    world = judge(calls, overruled(always="u:u1 u:u2"))
+    assert listed(world) == [["email:m2", "email:m3", "user_id:u1", "user_id:u2"]]
+    assert noted(world) == [("e2", "user_id:u2", "Identifier value limit exceeded")]
+
+
+@BOTH
+def test_never_together_costs_the_call_that_would_unite_them_an_identifier(on_limit: str) -> None:
+    calls = told("e1@0 m:m1 / e2@1 m:m2 / e3@2 u:u1 m:m1 m:m2 a:a1")
+    world = judge(calls, overruled(never="m:m1 m:m2", on_limit=on_limit))
+    lost = ["a:a1", "m:m2"] if on_limit == "drop_lowest" else ["m:m2"]
+    reason = "Identifiers kept apart by an override"
+    assert noted(world) == [("e3", *pairs(each), reason) for each in lost]
+    assert ["email:m2"] in listed(world)
+
+
 @pytest.mark.parametrize("value", ["N/A", " Undefined ", "[object Object]", "00-0", "true"])
 def test_the_built_in_pack_blocks_placeholders_in_any_case(value: str) -> None:
     call_ = call("e", 0, [f"user_id:{value}"])
@@ -378,8 +402,7 @@ def test_a_missing_time_of_receipt_is_taken_from_the_next_field_that_has_one() -
     body = {name: f"2022-05-0{n}T01:00:00+01:00" for n, name in enumerate(names, 1)}
     for n, name in enumerate(names, 1):
         (accepted,) = judge([line({"type": "page", **body})], Settings()).reading.calls
-        expected = (datetime(2022, 5, n, tzinfo=UTC), name)
-        assert (accepted.received_at, accepted.received_from) == expected
+        assert accepted.received_at == datetime(2022, 5, n, tzinfo=UTC)
         del body[name]
 
 

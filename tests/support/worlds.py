@@ -3,16 +3,18 @@
 Many worlds lie in one lake and never meet, because every value carries its world's name
 (`w17-3`). A *family* is a handful of types with limits, windows, priorities and blocked values of
 their own, so worlds of many configurations share a lake; what is common to a lake (on_limit, the
-clock, the caps) stands in its `Lake`. Calls are dense in conflicts; there are equal times, calls
-that happened long before they arrived, calls without a time, copies and lines in no order.
+clock, the caps) stands in its `Lake`, and so do the overrides of its worlds. Calls are dense in
+conflicts; there are equal times, calls that happened long before they arrived, calls without a
+time, copies and lines in no order.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import combinations, combinations_with_replacement
 from pathlib import Path
@@ -24,6 +26,8 @@ from tests.support.nights import Site, land, site
 START = datetime(2026, 1, 1, tzinfo=UTC)
 Call = dict[str, Any]
 Family = tuple[Identifier, ...]
+Id = tuple[str, str]
+Pairs = tuple[tuple[Id, Id], ...]
 
 #: Types of one family in order of priority; the last family's are met in calls alone.
 FAMILIES: tuple[Family, ...] = (
@@ -68,6 +72,8 @@ class Lake:
     order_by: str = "received_at"
     merges: int = 100
     mappings: int = 1000
+    always: Pairs = ()
+    never: Pairs = ()
 
     def __str__(self) -> str:
         return f"{self.strategy}-{self.on_limit}-{self.order_by}-{self.merges}-{self.mappings}"
@@ -85,18 +91,22 @@ class Lake:
             merges=self.merges,
             mappings=self.mappings,
             identifiers=self.listed,
+            always=self.always,
+            never=self.never,
             blocked_by_type=dict.fromkeys(BLOCKED_TYPES, ((BLOCKED_VALUE,), (BLOCKED_PATTERN,))),
         )
 
     def site(self, folder: Path, calls: list[Call], file: str = "calls.jsonl") -> Site:
         """A lake with these rules, the calls landed as one more file."""
         land(folder / "landing" / file, calls)
+        self._write_overrides(folder / "overrides.csv")
         blocked = {"values": [BLOCKED_VALUE], "patterns": [BLOCKED_PATTERN]}
         identity = {
             "strategy": self.strategy,
             "on_limit": self.on_limit,
             "order_by": self.order_by,
             "unknown_types": "add",
+            "overrides": str(folder / "overrides.csv"),
             "caps": {"merges": self.merges, "mappings": self.mappings},
             "blocked": {"by_type": dict.fromkeys(BLOCKED_TYPES, blocked)},
             "identifiers": {
@@ -109,6 +119,24 @@ class Lake:
             },
         }
         return site(folder, {"web": folder / "landing"}, identity=identity, judged=False)
+
+    def _write_overrides(self, file: Path) -> None:
+        """The pairs as somebody would type them: not normalised."""
+        normal = {each.type for each in self.listed if each.normalise != "exact"}
+        with file.open("w", newline="") as opened:
+            rows = csv.writer(opened)
+            rows.writerow(("rule", "type_a", "value_a", "type_b", "value_b"))
+            for rule, pairs in (("always_together", self.always), ("never_together", self.never)):
+                for pair in pairs:
+                    typed = [(t, f" {v.upper()}" if t in normal else v) for t, v in pair]
+                    rows.writerow((rule, *typed[0], *typed[1]))
+
+
+def overridden(lake: Lake, count: int, seed: int) -> Lake:
+    """The lake with overrides for about a third of `worlds(count, seed)`."""
+    found = [overrides(f"w{seed}x{n}") for n in range(count)]
+    always, never = (tuple(pair for each in found for pair in each[n]) for n in range(2))
+    return replace(lake, always=always, never=never)
 
 
 def lines(calls: list[Call], file: str = "calls.jsonl") -> list[Line]:
@@ -125,14 +153,45 @@ def worlds(count: int, seed: int) -> list[Call]:
 def world(name: str) -> list[Call]:
     """The calls of one world, a function of its name."""
     dice = random.Random(name)
-    family = dice.choice(FAMILIES)
-    size = dice.choice((5, 10, 20, 40, dice.randint(40, 200)))
-    pools = {each.type: max(2, size // dice.choice((2, 3, 4, 8))) for each in family}
+    family, pools, size = _shape(dice)
     # Few days in all, because a day of calls is a folder of `events`.
     days = dice.choice((range(1), range(10), range(0, 60, 3), range(0, 500, 25)))
     calls = [_call(dice, name, n, family, pools, days) for n in range(size)]
     calls += [dice.choice(calls) for _ in range(size // 20)]
     return dice.sample(calls, len(calls))
+
+
+def _shape(dice: random.Random) -> tuple[Family, dict[str, int], int]:
+    """The first throws for a world: its types, how many values each has, how many calls."""
+    family = dice.choice(FAMILIES)
+    size = dice.choice((5, 10, 20, 40, dice.randint(40, 200)))
+    return family, {each.type: max(2, size // dice.choice((2, 3, 4, 8))) for each in family}, size
+
+
+def overrides(name: str) -> tuple[Pairs, Pairs]:
+    """The pairs of a world that are always together, and those that never are; mostly none."""
+    family, pools, _ = _shape(random.Random(name))
+    dice = random.Random(f"overrides of {name}")
+    if dice.random() < 0.65:
+        return (), ()
+
+    def pair() -> tuple[Id, Id]:
+        one, other = (dice.choice(family) for _ in "12")
+        return _plain(dice, name, one, pools), _plain(dice, name, other, pools)
+
+    always = tuple(p for p in (pair() for _ in range(dice.randint(0, 3))) if p[0] != p[1])
+    bonds = Settings(always=always).bonds
+    never = tuple(
+        p
+        for p in (pair() for _ in range(dice.randint(0, 3)))
+        if p[0] != p[1] and p[1] not in bonds.get(p[0], ())
+    )
+    return always, never
+
+
+def _plain(dice: random.Random, name: str, each: Identifier, pools: Mapping[str, int]) -> Id:
+    value = f"{name}-{dice.randrange(pools[each.type])}"
+    return each.type, f"{value}@x.com" if each.normalise == "email" else value
 
 
 def _call(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from lake.identity.resolve.fold import Fold, Lost
 from lake.identity.resolve.growing import Growing
@@ -19,18 +20,28 @@ from lake.identity.resolve.model import (
 )
 from lake.identity.resolve.universe import Universe
 
-# What the fold did with one sighting: the profile it resolved to, and what it lost.
-Step = tuple[Sighting, Growing | None, list[Lost]]
+
+class Step(NamedTuple):
+    """What the fold did with one sighting: the profile it resolved to, and what it lost."""
+
+    sighting: Sighting
+    profile: Growing | None
+    lost: list[Lost]
 
 
-def answer(universe: Universe, fold: Fold, log: list[Step]) -> Resolution:
-    """Number the profiles that stand by their creation, and look everything else up in them."""
+def answer(
+    universe: Universe, fold: Fold, last: Mapping[Hashable, Step], losses: Iterable[Step]
+) -> Resolution:
+    """Number the profiles that stand by their creation, and look everything else up in them.
+
+    ``last`` step of each set with identifiers; ``losses``: the steps that lost any, in order.
+    """
     count = _number(fold.parts)
     final = [-1 if owner is None else owner.place for owner in fold.owners]
     return Resolution(
         _profiles(universe, fold, count, final),
-        _sets(universe, log, final),
-        tuple(_violations(universe, log)),
+        tuple(_sets(universe, last, final)),
+        tuple(_violations(universe, losses)),
     )
 
 
@@ -67,32 +78,30 @@ def _profiles(universe: Universe, fold: Fold, count: int, final: list[int]) -> t
     )
 
 
-def _sets(universe: Universe, log: list[Step], final: list[int]) -> tuple[SetOutcome, ...]:
+def _sets(
+    universe: Universe, last: Mapping[Hashable, Step], final: list[int]
+) -> Iterator[SetOutcome]:
     """Each set goes where its last sighting went, with the reasons of that sighting."""
-    last: dict[Hashable, Step] = {}
-    for step in log:
-        last[step[0].identity_set] = step
     names = universe.identifiers
-    outcomes = []
     for key, members in universe.members.items():
         # Only a set without identifiers was never folded.
-        part, lost = last[key][1:] if members else (None, [])
-        place = None if part is None else part.place
-        here = members
-        gone: list[Drop] = []
+        _, part, lost = last[key] if members else (None, None, None)
         if lost:
+            place = None if part is None else part.place
             reasons = {each.identifier: each.reason for each in lost}
-            gone = [Drop(names[i], reasons[i]) for i in members if final[i] != place]
-            here = [i for i in members if final[i] == place]
-        outcomes.append(SetOutcome(key, place, tuple([names[i] for i in here]), tuple(gone)))
-    return tuple(outcomes)
+            gone = tuple([Drop(names[i], reasons[i]) for i in members if final[i] != place])
+            kept = tuple([names[i] for i in members if final[i] == place])
+            yield SetOutcome(key, place, kept, gone)
+        else:
+            place = None if part is None else part.place
+            yield SetOutcome(key, place, tuple([names[i] for i in members]), ())
 
 
-def _violations(universe: Universe, log: list[Step]) -> Iterator[Violation]:
-    for sighting, part, losses in log:
-        for lost in losses:
+def _violations(universe: Universe, losses: Iterable[Step]) -> Iterator[Violation]:
+    for sighting, part, lost in losses:
+        for identifier, reason, rule, owner in lost:
             apart: tuple[int, ...] = ()
-            if part and lost.owner and part.place != lost.owner.place:
-                apart = tuple(sorted((part.place, lost.owner.place)))
-            name = universe.identifiers[lost.identifier]
-            yield Violation(sighting.identity_set, sighting, name, lost.reason, lost.rule, apart)
+            if part and owner and part.place != owner.place:
+                apart = tuple(sorted((part.place, owner.place)))
+            name = universe.identifiers[identifier]
+            yield Violation(sighting.identity_set, sighting, name, reason, rule, apart)

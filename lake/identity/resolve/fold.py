@@ -20,6 +20,16 @@ class Lost(NamedTuple):
     owner: Growing | None
 
 
+class Binding(NamedTuple):
+    """A limit that can bind: ``most`` values of a type, within ``span`` microseconds or ever."""
+
+    kind: int
+    most: int
+    span: int | None
+    reason: Reason
+    rule: str
+
+
 class Broken(NamedTuple):
     """What a union would break: the first rule, all broken types, the new ones kept apart."""
 
@@ -37,23 +47,22 @@ class Fold:
     """
 
     def __init__(self, universe: Universe, rules: Rules) -> None:
-        self.universe = universe
-        self.rules = rules
+        self.drops_lowest = rules.on_limit is OnLimit.DROP_LOWEST
+        self.max_merges = rules.max_merges
+        self.max_mappings = rules.max_mappings
         self.kind = universe.kind
         self.owners: list[Growing | None] = [None] * len(universe.identifiers)
         self.parts: list[Growing] = []
         self.merges: list[tuple[Growing, Growing, Sighting]] = []
         # A limit no smaller than the number of values there are cannot bind: not even counted.
-        self.limits: dict[int, int] = {}
-        self.spans: dict[int, int | None] = {}
-        self.rule: dict[int, tuple[Reason, str]] = {}
-        for kind, values in enumerate(universe.values_by_type()):
-            name = universe.types[kind]
+        self.limits: list[Binding] = []
+        for kind, (name, values) in enumerate(zip(universe.types, universe.counts, strict=True)):
             limit = rules.limit(name)
             if limit.count is not None and limit.count < values:
-                self.limits[kind] = limit.count
-                self.spans[kind] = limit.window.span
-                self.rule[kind] = limit.reason, f"{name}: {limit}"
+                self.limits.append(
+                    Binding(kind, limit.count, limit.window.span, limit.reason, f"{name}: {limit}")
+                )
+        self.limit_of = {limit.kind: limit for limit in self.limits}
         self.bond = universe.bond
         self.foes = rules.overrides.foes if rules.overrides else {}
         self.bond_owner: dict[int, Growing] = {}
@@ -101,13 +110,14 @@ class Fold:
             return None
         apart = self._meeting(roots, new) if self.foes else None
         if over:
-            return Broken(*self.rule[min(over)], over, apart or frozenset())
+            kinds = [limit.kind for limit in over]
+            return Broken(over[0].reason, over[0].rule, kinds, apart or frozenset())
         if apart is not None:
-            return Broken(Reason.NEVER_TOGETHER, "never_together", over, apart)
+            return Broken(Reason.NEVER_TOGETHER, "never_together", [], apart)
         return None
 
-    def _exceeded(self, at: int, roots: dict[int, Growing], new: list[int]) -> list[int]:
-        """The types over their limit on the union.
+    def _exceeded(self, at: int, roots: dict[int, Growing], new: list[int]) -> list[Binding]:
+        """The limits that the union would break, of the strongest type first.
 
         A type counts only if the union would hold more of it than each profile held before (and
         than each always_together class brings along), so what is over already blocks nothing.
@@ -115,17 +125,18 @@ class Fold:
         fresh = [self.kind[i] for i in new]
         owners = roots.values()
         over = []
-        for kind, limit in self.limits.items():
-            span = self.spans[kind]
+        for limit in self.limits:
+            kind, most, span, _, _ = limit
             total = fresh.count(kind)
             if not total and len(owners) < 2:
                 continue
+            largest = 0
             for root in owners:
-                total += root.counts.get(kind, 0) if span is None else root.held(kind, span, at)
-            if total > limit:
-                held = max((root.held(kind, span, at) for root in owners), default=0)
-                if total > held and total > self._largest_new_bond(kind, new):
-                    over.append(kind)
+                held = root.counts.get(kind, 0) if span is None else root.held(kind, span, at)
+                total += held
+                largest = max(largest, held)
+            if total > most and total > largest and total > self._largest_new_bond(kind, new):
+                over.append(limit)
         return over
 
     def _largest_new_bond(self, kind: int, new: list[int]) -> int:
@@ -161,17 +172,15 @@ class Fold:
     def _without(self, ids: list[int], broken: Broken, lost: list[Lost]) -> list[int]:
         """The identifiers that stay after the rules' ``on_limit`` chose one to drop."""
         victim = ids[-1]
-        if self.rules.on_limit is OnLimit.DROP_CONFLICT:
+        if not self.drops_lowest:
             victim = max(
                 i
                 for i in ids
                 if self.owners[i] or self.kind[i] in broken.kinds or i in broken.identifiers
             )
-        gone = [victim]
         bond = self.bond.get(victim)
-        if bond is not None:
-            gone = [i for i in reversed(ids) if self.bond.get(i) == bond]
-        for i in gone:
+        gone = [victim] if bond is None else [i for i in ids if self.bond.get(i) == bond]
+        for i in reversed(gone):
             lost.append(Lost(i, broken.reason, broken.rule, self.owners[i]))
         return [i for i in ids if i not in gone]
 
@@ -180,10 +189,10 @@ class Fold:
     def _cap(self, roots: dict[int, Growing]) -> tuple[Reason, str] | None:
         """The cap that keeps these profiles from merging."""
         children = sum(root.children for root in roots.values()) + len(roots) - 1
-        if children > self.rules.max_merges:
-            return Reason.MERGE_LIMIT, f"caps.merges: {self.rules.max_merges}"
-        if sum(root.mappings for root in roots.values()) > self.rules.max_mappings:
-            return Reason.MAPPING_LIMIT, f"caps.mappings: {self.rules.max_mappings}"
+        if children > self.max_merges:
+            return Reason.MERGE_LIMIT, f"caps.merges: {self.max_merges}"
+        if sum(root.mappings for root in roots.values()) > self.max_mappings:
+            return Reason.MAPPING_LIMIT, f"caps.mappings: {self.max_mappings}"
         return None
 
     def _unmerged(
@@ -211,20 +220,20 @@ class Fold:
             for absorbed in younger:
                 self.merges.append((target, absorbed, sighting))
                 target.absorb(absorbed)
-        room = max(self.rules.max_mappings - target.mappings, 0)
+        room = max(self.max_mappings - target.mappings, 0)
         for i in new[:room]:
             self._map(i, target, sighting.at, lost)
         if len(new) > room:
-            rule = f"caps.mappings: {self.rules.max_mappings}"
+            rule = f"caps.mappings: {self.max_mappings}"
             lost.extend(Lost(i, Reason.MAPPING_LIMIT, rule, None) for i in new[room:])
         return target
 
     def _map(self, i: int, target: Growing, at: int, lost: list[Lost]) -> None:
         self.owners[i] = target
         target.mappings += 1
-        kind = self.kind[i]
-        if kind in self.limits:
-            target.add(kind, self.spans[kind], at)
+        limit = self.limit_of.get(self.kind[i])
+        if limit is not None:
+            target.add(limit.kind, limit.span, at)
         if i in self.bond:
             bond = self.bond[i]
             if bond not in self.bond_owner and bond in self.foes:
@@ -242,11 +251,9 @@ class Fold:
 
     def _report_override(self, i: int, target: Growing, at: int, lost: list[Lost]) -> None:
         """Say which limit or cap an identifier now breaks: only an override can make it so."""
-        kind = self.kind[i]
-        limit = self.limits.get(kind)
-        if limit is not None and target.held(kind, self.spans[kind], at) > limit:
-            reason, rule = self.rule[kind]
-            lost.append(Lost(i, reason, f"always_together over {rule}", target))
-        if target.mappings > self.rules.max_mappings:
-            rule = f"always_together over caps.mappings: {self.rules.max_mappings}"
+        limit = self.limit_of.get(self.kind[i])
+        if limit is not None and target.held(limit.kind, limit.span, at) > limit.most:
+            lost.append(Lost(i, limit.reason, f"always_together over {limit.rule}", target))
+        if target.mappings > self.max_mappings:
+            rule = f"always_together over caps.mappings: {self.max_mappings}"
             lost.append(Lost(i, Reason.MAPPING_LIMIT, rule, target))

@@ -54,15 +54,16 @@ def segment(sightings: Iterable[Sighting], rules: Rules) -> Resolution:
     """Fold the sightings (of one or of many raw components) under the rules' limits and caps."""
     universe = Universe(sightings, rules)
     fold = Fold(universe, rules)
-    log: list[Step] = []
-    settled: set[Hashable] = set()
+    last: dict[Hashable, Step] = {}
+    losses: list[Step] = []
     for sighting in universe.sightings:
         key = sighting.identity_set
+        before = last.get(key)
         # A set that is wholly on one profile stays so, and can change nothing any more.
-        if key in settled or not sighting.identifiers:
+        if before is not None and not before.lost:
             continue
-        profile, lost = fold.take(sighting, universe.members[key])
-        log.append((sighting, profile, lost))
-        if not lost:
-            settled.add(key)
-    return answer(universe, fold, log)
+        if members := universe.members[key]:
+            step = last[key] = Step(sighting, *fold.take(sighting, members))
+            if step.lost:
+                losses.append(step)
+    return answer(universe, fold, last, losses)
