@@ -7,9 +7,9 @@ Every solver reads the same Parquet edges and writes `(node, component)` as Parq
 process of its own after a small warm-up, on `--cores` cores; its answer is compared with scipy's
 row by row. CPU is that of the process and all its descendants (JVM, Python workers).
 
-The edges look like those of an identity graph: 97 % of the components have fewer than ten nodes,
-a fifth of the edges are redundant, one hairball holds 1.6 % of the nodes beside four smaller
-ones, and one chain has 2,000 nodes. Keys are random 64-bit integers.
+The edges are those of `bench.edges.identity_edges`. Besides ours, by one task and by contraction,
+there are DuckDB and scipy on one machine, large and small star as most people would write them on
+Spark, and GraphFrames where `GRAPHFRAMES_JAR` names its jar.
 """
 
 from __future__ import annotations
@@ -22,46 +22,20 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-Keys = npt.NDArray[np.int64]
-
 ROOT = Path(__file__).resolve().parents[1]
-HAIRBALLS = (0.016, 0.004, 0.001, 0.0005, 0.0002)
-CHAIN = 2_000
-REDUNDANT = 0.25
+sys.path.insert(0, str(ROOT))
 
-
-def identity_edges(edges: int, seed: int = 7) -> tuple[Keys, Keys]:
-    """About so many edges, in random order: a random tree a component, and edges beside it."""
-    rng = np.random.default_rng(seed)
-    nodes = int(edges * 1.07)
-    long = min(CHAIN, edges // 500)
-    large = [max(3, int(share * nodes)) for share in HAIRBALLS]
-    small = 1 + rng.geometric(0.355, nodes // 3)
-    small = small[np.cumsum(small) <= max(2, nodes - sum(large) - long)]
-    sizes = np.concatenate((large, small))
-    start = np.repeat(np.cumsum(sizes) - sizes, sizes)
-    node = np.arange(len(start))
-    rest = node[node > start]
-    child = np.concatenate((rest, rng.choice(node, int(REDUNDANT * len(rest)))))
-    below = np.concatenate((rest - start[rest], np.repeat(sizes, sizes)[child[len(rest) :]]))
-    other = start[child] + (rng.random(len(child)) * below).astype(np.int64)
-    chain = len(node) + np.arange(long)
-    a = np.concatenate((child, chain[1:]))
-    b = np.concatenate((other, chain[:-1]))
-    order = rng.permutation(len(a))
-    key = np.unique(rng.integers(-(2**63), 2**63 - 1, len(node) + long + 1_000))
-    rng.shuffle(key)
-    return key[a[order]], key[b[order]]
+from bench.edges import Keys, identity_edges  # noqa: E402
+from bench.support import cpu_seconds, process_tree  # noqa: E402
 
 
 def scipy_components(a: Keys, b: Keys) -> tuple[Keys, Keys]:
@@ -126,27 +100,27 @@ def duckdb_contraction(source: str, target: str, cores: int) -> Callable[[], Non
 
 
 def ours(finish_share: float) -> Callable[[str, str, int], Callable[[], None]]:
-    """`lake.identity.components`; contraction is forced where the share is below one."""
+    """`lake.identity.components`, stored as a night stores it; contraction is forced where the
+    share of the edges that are finished at once is below one."""
 
     def solver(source: str, target: str, cores: int) -> Callable[[], None]:
         from lake.identity.components import Materialised, connected_components
+        from lake.io.objects import LocalObjects
+        from lake.io.scratch import stored_frame
 
         spark = session(cores)
         rows = sum(pq.read_metadata(p).num_rows for p in Path(source).glob("*.parquet"))
 
         def materialise(name: str, frame: Any) -> Materialised:
-            path = f"{target}.scratch/{name}"
-            frame.write.mode("overwrite").parquet(path)
-            stored = spark.read.schema(frame.schema).parquet(path)
-            files = Path(path).glob("*.parquet")
-            return Materialised(stored, sum(pq.read_metadata(p).num_rows for p in files))
+            stored = stored_frame(frame, LocalObjects(), f"{target}.scratch/{name}")
+            return Materialised(spark.read.schema(frame.schema).parquet(*stored.files), stored.rows)
 
         def run() -> None:
             edges = spark.read.schema("a bigint, b bigint").parquet(source)
             found = connected_components(
                 edges, materialise, edge_rows=rows, finish_edges=int(finish_share * rows)
             )
-            found.write.parquet(target)
+            stored_frame(found, LocalObjects(), target)
 
         return run
 
@@ -189,6 +163,30 @@ def stars(source: str, target: str, cores: int) -> Callable[[], None]:
     return run
 
 
+def graphframes(algorithm: str) -> Callable[[str, str, int], Callable[[], None]]:
+    """GraphFrames from the jar that `GRAPHFRAMES_JAR` names, through the JVM: no Python package
+    is needed. Its components have names of its own; each is renamed to its smallest node, outside
+    of what is measured."""
+
+    def solver(source: str, target: str, cores: int) -> Callable[[], None]:
+        from pyspark.sql import DataFrame
+
+        spark = session(cores)
+
+        def run() -> None:
+            edges = spark.read.schema("a bigint, b bigint").parquet(source)
+            named = edges.selectExpr("a as src", "b as dst")
+            graph = spark._jvm.org.graphframes.GraphFrame.fromEdges(named._jdf)
+            method = graph.connectedComponents().setAlgorithm(algorithm)
+            found = method.setUseLocalCheckpoints(True).run()
+            frame = DataFrame(found, spark).selectExpr("id as node", "component")
+            frame.write.parquet(target)
+
+        return run
+
+    return solver
+
+
 SOLVERS: dict[str, Callable[[str, str, int], Callable[[], None]]] = {
     "one-task": ours(finish_share=1.0),
     "contraction": ours(finish_share=0.5),
@@ -196,58 +194,31 @@ SOLVERS: dict[str, Callable[[str, str, int], Callable[[], None]]] = {
     "scipy": scipy_alone,
     "stars": stars,
 }
+if "GRAPHFRAMES_JAR" in os.environ:
+    SOLVERS |= {
+        f"graphframes {name}": graphframes(name) for name in ("randomized_contraction", "two_phase")
+    }
 
 
 def session(cores: int) -> Any:
-    from pyspark.sql import SparkSession
+    """A night's session, for all who need Spark, with a log of its jobs."""
+    from lake.io.session import jars_folder, spark_session
 
     conf = {
         "spark.master": f"local[{cores}]",
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
         "spark.log.level": "ERROR",
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.driver.host": "127.0.0.1",
-        "spark.driver.memory": "4g",
-        "spark.driver.extraJavaOptions": "-XX:+UseParallelGC -Duser.timezone=UTC",
         "spark.sql.shuffle.partitions": "8",
-        "spark.sql.execution.arrow.maxRecordsPerBatch": "100000",
         "spark.eventLog.enabled": "true",
         "spark.eventLog.compress": "false",
         "spark.eventLog.rolling.enabled": "false",
         "spark.eventLog.dir": f"file://{os.environ['BENCH_EVENTS']}",
     }
-    builder = SparkSession.builder
-    for key, value in conf.items():
-        builder = builder.config(key, value)
-    return builder.getOrCreate()
+    if jar := os.environ.get("GRAPHFRAMES_JAR"):
+        conf["spark.driver.extraClassPath"] = f"{jars_folder()}/*:{jar}"
+    return spark_session("bench", conf=conf)
 
 
 # --- measuring ------------------------------------------------------------------------------------
-
-
-def process_tree() -> Iterator[tuple[int, list[str]]]:
-    """This process and its descendants: the id, and the fields of `/proc/<id>/stat` from state."""
-    stats: dict[int, list[str]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                stats[int(entry.name)] = (entry / "stat").read_text().rpartition(") ")[2].split()
-            except OSError:
-                continue  # it has ended
-    known = {os.getpid()}
-    while True:
-        more = {pid for pid, stat in stats.items() if int(stat[1]) in known} - known
-        if not more:
-            break
-        known |= more
-    yield from ((pid, stats[pid]) for pid in known if pid in stats)
-
-
-def cpu_seconds() -> float:
-    """User and system time of the tree, of ended children too."""
-    ticks = sum(int(ticks) for _, stat in process_tree() for ticks in stat[11:15])
-    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def python_peak(peaks: dict[int, int], done: threading.Event) -> None:
@@ -281,8 +252,6 @@ def spark_events(since: float) -> dict[str, int]:
 def measured(name: str, folder: Path, cores: int) -> dict[str, Any]:
     """Run one solver on the small edges, then on the real ones, in this process."""
     os.environ["BENCH_EVENTS"] = tempfile.mkdtemp(dir=folder, prefix="events-")
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     SOLVERS[name](str(folder / "small"), str(folder / f"warm-{name}"), cores)()
     run = SOLVERS[name](str(folder / "edges"), str(folder / f"out-{name}"), cores)
     done, peaks = threading.Event(), dict[int, int]()
@@ -312,10 +281,19 @@ def same(folder: Path, name: str) -> bool:
         pq.read_table(folder / which, columns=["node", "component"]).sort_by("node")
         for which in (f"out-{name}", "expected")
     )
+    if name.startswith("graphframes"):
+        found = smallest_named(found)
     return all(
         np.array_equal(found[column].to_numpy(), expected[column].to_numpy())
         for column in expected.column_names
     )
+
+
+def smallest_named(found: pa.Table) -> pa.Table:
+    """The same components, each named by its smallest node."""
+    smallest = found.group_by("component").aggregate([("node", "min")])
+    named = found.join(smallest, "component").select(["node", "node_min"])
+    return named.rename_columns(["node", "component"]).sort_by("node")
 
 
 def stored_edges(folder: Path, a: Keys, b: Keys, files: int) -> None:
