@@ -13,11 +13,12 @@ from lake.errors import ConservationError
 from lake.identity import changes, sets
 from lake.io import publications
 from lake.io.delta import Lake
-from lake.profiles.snapshot import profile_identifiers, profiles
-from lake.profiles.traits import winning_traits
+from lake.profiles.snapshot import profile_identifiers, profiles, with_typed_traits
+from lake.profiles.survivorship import judged_values, trait_candidates, winning_traits
 from lake.quality.expectations import load_suites
 from lake.quality.gate import Verdict, blocking, result_rows, verdicts
 from lake.run.night import BLOCKED, TOUCHED_IDENTITIES, TOUCHED_PROFILES, Night
+from lake.run.rules import profile_columns, trait_rules
 from lake.tables import (
     EXPECTATION_RESULTS,
     IDENTITIES,
@@ -25,6 +26,7 @@ from lake.tables import (
     IDENTITY_SETS,
     PROFILE_IDENTIFIERS,
     PROFILE_REDIRECTS,
+    PROFILE_TRAIT_CANDIDATES,
     PROFILE_TRAITS,
     PROFILES,
     PUBLICATIONS,
@@ -37,13 +39,14 @@ from lake.tables import (
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from lake.schema import Table
+    from lake.schema import Column, Table
 
 READS = (IDENTITIES, IDENTITY_SETS, SET_PROFILES, SIGHTINGS, TRAIT_OBSERVATIONS)
 WRITES = (
     PROFILES,
     PROFILE_IDENTIFIERS,
     PROFILE_TRAITS,
+    PROFILE_TRAIT_CANDIDATES,
     IDENTITY_CHANGES,
     PROFILE_REDIRECTS,
     EXPECTATION_RESULTS,
@@ -51,7 +54,7 @@ WRITES = (
 )
 
 #: Tables with rows of profiles, which a publication updates by profile_id.
-PROFILE_TABLES = (PROFILES, PROFILE_IDENTIFIERS, PROFILE_TRAITS)
+PROFILE_TABLES = (PROFILES, PROFILE_IDENTIFIERS, PROFILE_TRAITS, PROFILE_TRAIT_CANDIDATES)
 
 
 def run(night: Night) -> None:
@@ -84,13 +87,13 @@ class Change:
     identities: DataFrame
     profiles: DataFrame | None
 
-    def write(self, table: Table, rows: DataFrame) -> None:
-        """Put the rows in the place of the profiles' own, or of all."""
+    def write(self, table: Table, rows: DataFrame, more: tuple[Column, ...] = ()) -> None:
+        """Put the rows in the place of the profiles' own, or of all; see `Lake.replace`."""
         once = self.night.transaction("publish")
         if self.profiles is None:
-            self.night.lake.replace(table, rows, once)
+            self.night.lake.replace(table, rows, once, more)
         else:
-            self.night.lake.update(table, self.profiles, rows, once)
+            self.night.lake.update(table, self.profiles, rows, once, more)
 
     def of(self, rows: DataFrame) -> DataFrame:
         """Those of a table's rows that this is about."""
@@ -100,15 +103,17 @@ class Change:
 
 
 def change(night: Night) -> Change:
-    """What is to be written: all, unless `stitch` left word of what it touched and the newest
-    versions are those that readers see."""
-    lake = night.lake
+    """What is to be written: all, unless `stitch` left word of what it touched, the newest
+    versions are those that readers see, and no other profile can have changed."""
+    lake, config = night.lake, night.config
     touched = lake.kept(TOUCHED_PROFILES, "profile_id string")
     identities = lake.kept(TOUCHED_IDENTITIES, IDENTITIES.ddl)
     sets = lake.read(SET_PROFILES)
     seen = publications.versions(night.tables, night.plan.publication - 1)
     planned = {t.name: night.plan.versions.get(t.name) for t in PROFILE_TABLES}
-    if touched is None or identities is None or planned.items() - seen.items():
+    same_rules = night.tables.notes(PROFILES).get("profiles") == config.profiles_fingerprint
+    all_may_change = config.is_dated or not same_rules or planned.items() - seen.items()
+    if touched is None or identities is None or all_may_change:
         return Change(night, sets, lake.read(IDENTITIES), None)
     own = sets.join(F.broadcast(touched.frame), "profile_id", "left_semi")
     return Change(night, own.select(*SET_PROFILES.names), identities.frame, touched.frame)
@@ -124,12 +129,22 @@ def write_candidates(night: Night, change: Change) -> None:
     order = (sets.order_of("first.", clock), last)
 
     change.write(PROFILE_IDENTIFIERS, profile_identifiers(change.identities, clock))
-    traits = winning_traits(lake.read(TRAIT_OBSERVATIONS), change.sets, last)
-    change.write(PROFILE_TRAITS, traits)
+    write_traits(night, change)
     identifiers = change.of(lake.read(PROFILE_IDENTIFIERS))
     won = change.of(lake.read(PROFILE_TRAITS))
-    rows = profiles(totals, change.sets, identifiers, won, order, clock)
-    change.write(PROFILES, rows)
+    plain = profiles(totals, change.sets, identifiers, won, order, clock)
+    rows = with_typed_traits(plain, trait_rules(night.config))
+    change.write(PROFILES, rows, profile_columns(night.config))
+
+
+def write_traits(night: Night, change: Change) -> None:
+    """The trait values that survive, and those that do not, each with the reason."""
+    lake, clock, rules = night.lake, night.config.identity.order_by, trait_rules(night.config)
+    told = lake.read(TRAIT_OBSERVATIONS)
+    values = judged_values(told, change.sets, rules, clock, night.plan.as_of)
+    judged = lake.scratch("trait_values", values).frame
+    change.write(PROFILE_TRAITS, winning_traits(judged, clock, rules))
+    change.write(PROFILE_TRAIT_CANDIDATES, trait_candidates(judged, clock))
 
 
 def write_changes(night: Night, change: Change) -> None:
