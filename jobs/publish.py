@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pyspark.sql import functions as F
 
@@ -13,12 +13,13 @@ from lake.errors import ConservationError
 from lake.identity import changes, sets
 from lake.io import publications
 from lake.io.delta import Lake
-from lake.profiles.snapshot import profile_identifiers, profiles
-from lake.profiles.traits import winning_traits
+from lake.profiles.snapshot import profile_identifiers, profiles, with_typed_traits
+from lake.profiles.survivorship import judged_values, trait_candidates, winning_traits
 from lake.quality.expectations import load_suites
 from lake.quality.gate import Verdict, blocking, result_rows, verdicts
 from lake.run.facts import FACTS
 from lake.run.night import BLOCKED, TOUCHED_IDENTITIES, TOUCHED_PROFILES, Night
+from lake.run.rules import profile_columns, trait_rules
 from lake.tables import (
     EXPECTATION_RESULTS,
     IDENTITIES,
@@ -26,6 +27,7 @@ from lake.tables import (
     IDENTITY_SETS,
     PROFILE_IDENTIFIERS,
     PROFILE_REDIRECTS,
+    PROFILE_TRAIT_CANDIDATES,
     PROFILE_TRAITS,
     PROFILES,
     PUBLICATIONS,
@@ -36,15 +38,20 @@ from lake.tables import (
 )
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from pyspark.sql import DataFrame
 
-    from lake.schema import Table
+    from lake.config import Config
+    from lake.run.resolution import Store
+    from lake.schema import Column, Table
 
 READS = (IDENTITIES, IDENTITY_SETS, SET_PROFILES, SIGHTINGS, TRAIT_OBSERVATIONS)
 WRITES = (
     PROFILES,
     PROFILE_IDENTIFIERS,
     PROFILE_TRAITS,
+    PROFILE_TRAIT_CANDIDATES,
     IDENTITY_CHANGES,
     PROFILE_REDIRECTS,
     EXPECTATION_RESULTS,
@@ -52,13 +59,14 @@ WRITES = (
 )
 
 #: Tables with rows of profiles, which a publication updates by profile_id.
-PROFILE_TABLES = (PROFILES, PROFILE_IDENTIFIERS, PROFILE_TRAITS)
+PROFILE_TABLES = (PROFILES, PROFILE_IDENTIFIERS, PROFILE_TRAITS, PROFILE_TRAIT_CANDIDATES)
 
 
 def run(night: Night) -> None:
     """Write the candidates, judge them, and expose them unless a blocking expectation failed."""
     told = change(night)
-    published_rows(told.basis, night.config.identity.order_by, told.put)
+    terms = Terms(night.config, night.plan.as_of, night.lake.scratch)
+    published_rows(told.basis, terms, told.put)
     write_changes(night, told)
     check_conservation(night)
     with night.progress.stage("quality"):
@@ -84,21 +92,44 @@ class Basis(NamedTuple):
     identities: DataFrame
 
 
-def published_rows(basis: Basis, clock: str, put: Callable[[Table, DataFrame], DataFrame]) -> None:
-    """Hand every table of profiles and its rows to ``put``, which gives them back as stored.
+class Terms(NamedTuple):
+    """What rows of profiles depend on besides the facts: the rules, the time of the publication;
+    and where to store what is used twice."""
+
+    config: Config
+    as_of: datetime
+    store: Store
+
+
+class Put(Protocol):
+    """Takes a table of profiles and its rows, and gives them back as stored."""
+
+    def __call__(self, table: Table, rows: DataFrame, more: tuple[Column, ...] = ()) -> DataFrame:
+        """``more``: columns that the configuration adds to the table's."""
+
+
+def published_rows(basis: Basis, terms: Terms, put: Put) -> None:
+    """Hand every table of profiles and its rows to ``put``.
 
     Everything published is a regroup of facts per identity set.
     """
-    by_set = basis.set_profiles
+    clock, by_set, rules = (
+        terms.config.identity.order_by,
+        basis.set_profiles,
+        trait_rules(terms.config),
+    )
     sightings = basis.facts[SIGHTINGS.name].join(by_set, "identity_set", "left_semi")
     totals = sets.summed(sightings, ["identity_set"], clock)
-    last = sets.order_of("last.", clock)
-    order = (sets.order_of("first.", clock), last)
+    order = (sets.order_of("first.", clock), sets.order_of("last.", clock))
 
     identifiers = put(PROFILE_IDENTIFIERS, profile_identifiers(basis.identities, clock))
     told = basis.facts[TRAIT_OBSERVATIONS.name]
-    traits = put(PROFILE_TRAITS, winning_traits(told, by_set, last))
-    put(PROFILES, profiles(totals, by_set, identifiers, traits, order, clock))
+    values = judged_values(told, by_set, rules, clock, terms.as_of)
+    judged = terms.store("trait_values", values).frame
+    won = put(PROFILE_TRAITS, winning_traits(judged, clock, rules))
+    put(PROFILE_TRAIT_CANDIDATES, trait_candidates(judged, clock))
+    plain = profiles(totals, by_set, identifiers, won, order, clock)
+    put(PROFILES, with_typed_traits(plain, rules), profile_columns(terms.config))
 
 
 @dataclass(frozen=True)
@@ -109,13 +140,14 @@ class Change:
     basis: Basis
     profiles: DataFrame | None
 
-    def put(self, table: Table, rows: DataFrame) -> DataFrame:
-        """Write the rows in the place of the profiles' own, or of all; as they are stored."""
+    def put(self, table: Table, rows: DataFrame, more: tuple[Column, ...] = ()) -> DataFrame:
+        """Write the rows in the place of the profiles' own, or of all (``more``: see
+        `Lake.replace`); as they are stored."""
         lake, once = self.night.lake, self.night.transaction("publish")
         if self.profiles is None:
-            lake.replace(table, rows, once)
+            lake.replace(table, rows, once, more)
         else:
-            lake.update(table, self.profiles, rows, once)
+            lake.update(table, self.profiles, rows, once, more)
         return self.of(lake.read(table))
 
     def of(self, rows: DataFrame) -> DataFrame:
@@ -126,16 +158,18 @@ class Change:
 
 
 def change(night: Night) -> Change:
-    """What is to be written: all, unless `stitch` left word of what it touched and the newest
-    versions are those that readers see."""
-    lake = night.lake
+    """What is to be written: all, unless `stitch` left word of what it touched, the newest
+    versions are those that readers see, and no other profile can have changed."""
+    lake, config = night.lake, night.config
     facts = {name: lake.read(table) for name, (table, _) in FACTS.items()}
     set_profiles = lake.read(SET_PROFILES)
     touched = lake.kept(TOUCHED_PROFILES, "profile_id string")
     identities = lake.kept(TOUCHED_IDENTITIES, IDENTITIES.ddl)
     seen = publications.versions(night.tables, night.plan.publication - 1)
     planned = {t.name: night.plan.versions.get(t.name) for t in PROFILE_TABLES}
-    if touched is None or identities is None or planned.items() - seen.items():
+    same_rules = night.tables.notes(PROFILES).get("profiles") == config.profiles_fingerprint
+    all_may_change = config.is_dated or not same_rules or planned.items() - seen.items()
+    if touched is None or identities is None or all_may_change:
         return Change(night, Basis(facts, set_profiles, lake.read(IDENTITIES)), None)
     own = set_profiles.join(F.broadcast(touched.frame), "profile_id", "left_semi")
     return Change(night, Basis(facts, own, identities.frame), touched.frame)

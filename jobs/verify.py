@@ -11,14 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
-from jobs.publish import Basis, published_rows
+from jobs.publish import Basis, Terms, published_rows
 from lake.config import Config
 from lake.errors import NotFound
 from lake.identity import touched
+from lake.io import publications
 from lake.io.delta import Lake
 from lake.io.lease import Lease
 from lake.io.session import spark_session
@@ -41,7 +43,7 @@ from lake.tables import (
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from lake.schema import Table
+    from lake.schema import Column, Table
 
 READS = (EVENTS, IDENTITY_SETS, SIGHTINGS, IDENTITIES, VIOLATIONS, SET_PROFILES)
 WRITES = ()
@@ -78,7 +80,12 @@ def verify(
         spark = spark_session("profile-lake verify", storage=place.access, conf=config.spark.conf)
         lake = Lake(spark, place.tables, "verify", lambda _: lease.check(), lambda *_: None)
         try:
-            layers = Rebuild(config, lake, sample).layers()
+            newest = publications.publication(place.tables, publications.latest(place.tables))
+            when = (
+                newest["published_at"] if newest else datetime.max.replace(tzinfo=UTC).isoformat()
+            )
+            rebuild = Rebuild(config, lake, datetime.fromisoformat(when), sample)
+            layers = rebuild.layers()
             return told(_compared(lake, layers, said), sample)
         finally:
             lake.drop_scratch()
@@ -86,10 +93,14 @@ def verify(
 
 @dataclass(frozen=True)
 class Rebuild:
-    """What the tables should hold, made from `events`, and the part of them that is looked at."""
+    """What the tables should hold, made from `events`, and the part of them that is looked at.
+
+    ``published_at``: the time of the newest publication, by which values grow old.
+    """
 
     config: Config
     lake: Lake
+    published_at: datetime
     sample: float | None
 
     def layers(self) -> Iterator[tuple[str, Table, DataFrame, DataFrame]]:
@@ -128,12 +139,14 @@ class Rebuild:
 
         published: list[tuple[Table, DataFrame]] = []
 
-        def put(table: Table, rows: DataFrame) -> DataFrame:
-            stored = lake.scratch(table.name, table.conform(rows)).frame
-            published.append((table, stored))
+        def put(table: Table, rows: DataFrame, more: tuple[Column, ...] = ()) -> DataFrame:
+            whole = table.extended(more)
+            stored = lake.scratch(table.name, whole.conform(rows)).frame
+            published.append((whole, stored))
             return stored
 
-        published_rows(Basis(facts, set_profiles, identities), clock, put)
+        terms = Terms(config, self.published_at, lake.scratch)
+        published_rows(Basis(facts, set_profiles, identities), terms, put)
         profiles = identities.select("profile_id").where("profile_id is not null").distinct()
         for table, rows in published:
             live = lake.read(table)

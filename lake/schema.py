@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from lake.errors import ContractError
@@ -48,6 +48,10 @@ class Table:
     def ddl(self) -> str:
         """The columns as a Spark DDL schema string."""
         return ", ".join(f"`{c.name}` {c.type}" for c in self.columns)
+
+    def extended(self, columns: tuple[Column, ...]) -> Table:
+        """The table with further columns, which the configuration of a lake adds to it."""
+        return replace(self, columns=(*self.columns, *columns))
 
     @property
     def names(self) -> tuple[str, ...]:

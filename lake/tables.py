@@ -345,13 +345,40 @@ PROFILE_TRAITS = Table(
     sorted_by=("profile_id", "trait"),
     columns=(
         _PROFILE,
-        Column("trait", "string", "The trait's name as sent."),
+        Column("trait", "string", "The trait's name: as declared, else as sent."),
         Column("value", "string", "JSON text of the winning value.", personal=True),
         _MESSAGE_ID,
         _SOURCE,
         Column("received_at", "timestamp", "When the winning call arrived."),
         Column("timestamp", "timestamp", "When it happened by its own clock."),
         Column("rule", "string", "The survivorship rule that chose it."),
+    ),
+)
+
+PROFILE_TRAIT_CANDIDATES = Table(
+    name="profile_trait_candidates",
+    about="Every trait value that was told and is not published, and why: no value is lost.",
+    grain=("profile_id", "trait", "value", "source"),
+    writer="publish",
+    audience="published",
+    sorted_by=("profile_id", "trait"),
+    columns=(
+        _PROFILE,
+        Column("trait", "string", "The trait's name, as in profile_traits."),
+        Column("value", "string", "JSON text of the value.", personal=True),
+        _SOURCE,
+        Column(
+            "reason",
+            "string",
+            "older, later, less_frequent, shorter, lower, higher (than the winner), lesser_source, "
+            "removed (by a null), empty, expired, not_comparable, or agrees: another source told "
+            "the same.",
+        ),
+        Column("rule", "string", "The survivorship rule that decided."),
+        _CALLS,
+        _FIRST_SEEN,
+        _LAST_SEEN,
+        Column("message_id", "string", "The last call that told it."),
     ),
 )
 
@@ -466,6 +493,7 @@ TABLES: tuple[Table, ...] = (
     PROFILES,
     PROFILE_IDENTIFIERS,
     PROFILE_TRAITS,
+    PROFILE_TRAIT_CANDIDATES,
     PROFILE_REDIRECTS,
     IDENTITY_CHANGES,
     PUBLICATIONS,

@@ -94,6 +94,7 @@ def test_the_smallest_file_gives_segments_defaults(folder: Path) -> None:
             "shared": {"mode": "off", "limits": {}},
             "overrides": None,
         },
+        "traits": {},
         "storage": {"endpoint": None, "region": None, "access_key": None, "secret_key": None},
         "quality": {"expectations": None},
         "spark": {"conf": {}},
@@ -127,6 +128,8 @@ identity:
     by_type: {email: {patterns: ["@localhost$"], values: [a@b]}}
   shared: {mode: limits, limits: {card: {user_id: 4}}}
   overrides: ./overrides.csv
+traits:
+  address.city: {rule: longest, sources: [crm, web], max_age: 90 days, type: string}
 storage:
   endpoint: http://127.0.0.1:8333
   region: local
@@ -175,6 +178,14 @@ def test_a_file_that_sets_everything_is_read_as_it_stands(everything: Config, fo
             },
             "shared": {"mode": "limits", "limits": {"card": {"user_id": 4}}},
             "overrides": f"{folder}/overrides.csv",
+        },
+        "traits": {
+            "address.city": {
+                "rule": "longest",
+                "sources": ("crm", "web"),
+                "max_age": "90 days",
+                "type": "string",
+            }
         },
         "quality": {"expectations": f"{folder}/expectations"},
         "spark": {
@@ -883,6 +894,7 @@ def changes(more: str, **environ: str) -> tuple[bool, bool]:
         ("line_limit: 5", (True, False)),
         ("storage: {region: x}", (True, False)),
         ("spark: {conf: {spark.x: a}}", (True, False)),
+        ("traits: {plan: {rule: first}}", (True, False)),
         ("identity: {properties_email: false}", (True, False)),
         ("identity: {ios_idfa_needs_tracking: false}", (True, False)),
         ("identity: {strategy: components}", (True, True)),

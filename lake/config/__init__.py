@@ -31,6 +31,7 @@ from lake.config.models import (
     Storage,
 )
 from lake.config.overrides import Override
+from lake.config.traits import Trait
 
 __all__ = [
     "NOT_YET",
@@ -46,5 +47,6 @@ __all__ = [
     "Source",
     "Spark",
     "Storage",
+    "Trait",
     "load",
 ]

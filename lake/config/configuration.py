@@ -12,14 +12,18 @@ from typing import Any
 
 from pydantic import Field, PrivateAttr
 
-from lake.config.fields import Count, Location, SourceName, SpaceName
+from lake.config.fields import Count, Location, SourceName, SpaceName, TraitName
 from lake.config.json_schema import published
 from lake.config.locations import uri
-from lake.config.models import Identity, Quality, Settings, Source, Spark, Storage
+from lake.config.models import Identity, Quality, Source, Spark, Storage
 from lake.config.overrides import Override
+from lake.config.settings import Settings
+from lake.config.traits import Trait
 
 #: Spark's own rule for what to redact in its pages and logs (spark.redaction.regex), and keys.
 _SECRET_NAME = re.compile(r"(?i)secret|password|token|access[.]?key|credential|api[.]?key")
+
+_ABOUT_PROFILES = ("traits",)
 
 
 class Config(Settings):
@@ -44,6 +48,11 @@ class Config(Settings):
     )
     identity: Identity = Field(
         default_factory=Identity, description="How calls are joined to profiles."
+    )
+    traits: Mapping[TraitName, Trait] = Field(
+        default_factory=dict,
+        description="Traits with a rule of their own, by name: found in camelCase and snake_case, "
+        "address.city inside the object address. Of any other, the latest value survives.",
     )
     storage: Storage = Field(
         default_factory=Storage, description="Access to an S3-compatible store."
@@ -94,6 +103,8 @@ class Config(Settings):
         quality = plain["quality"]
         quality["expectations"] = self._written.get("quality.expectations", quality["expectations"])
         plain["identity"] = self._resolution(Identity.model_fields)
+        plain = {k: v for k, v in plain.items() if k not in _ABOUT_PROFILES}
+        plain |= self._about_profiles()
         conf = plain["spark"]["conf"]
         plain["spark"]["conf"] = {k: v for k, v in conf.items() if not _SECRET_NAME.search(k)}
         return _hash(plain)
@@ -114,6 +125,16 @@ class Config(Settings):
             del rule["key"]
         return _hash(resolution)
 
+    @property
+    def is_dated(self) -> bool:
+        """Whether what is published changes as time passes, without a call."""
+        return any(trait.max_age for trait in self.traits.values())
+
+    @property
+    def profiles_fingerprint(self) -> str:
+        """16 hexadecimal digits of what decides what is published about a profile."""
+        return _hash(self._about_profiles())
+
     @classmethod
     def json_schema(cls) -> dict[str, Any]:
         """The JSON Schema (draft 2020-12) of a configuration file, for editors."""
@@ -130,6 +151,15 @@ class Config(Settings):
             rules["patterns"] = sorted(set(rules["patterns"]))
         plain["overrides"] = [list(astuple(pair)) for pair in self._overrides]
         return plain
+
+    def _about_profiles(self) -> dict[str, Any]:
+        """The blocks about profiles that say something, declarations in their order."""
+        plain = self.model_dump(mode="json", include=set(_ABOUT_PROFILES))
+        return {
+            block: [[name, said] for name, said in plain[block].items()]
+            for block in _ABOUT_PROFILES
+            if plain[block]
+        }
 
 
 def _locations(values: Mapping[str, Any]) -> dict[str, str]:

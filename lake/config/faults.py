@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from lake.config import json_schema
 from lake.config.document import Document, Fault, Place
 from lake.config.fields import PATTERN_WORDS
-from lake.config.identifiers import did_you_mean
+from lake.language.spelling import did_you_mean
 
 _TYPES = {
     "array": "a list",

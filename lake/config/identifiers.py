@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-from difflib import get_close_matches
+
+from lake.language.spelling import did_you_mean
 
 #: A type's name, as a regular expression that ``re``, pydantic and JSON Schema read alike.
 TYPE_NAME = r"^[a-z][a-z0-9_.]*$"
@@ -53,13 +53,3 @@ def type_fault(name: str, known_types: frozenset[str] | None) -> str | None:
         return None
     wanted = f"wanted one of {', '.join(sorted(known_types))}"
     return f"unknown type while unknown_types is ignore, {wanted}{did_you_mean(name, known_types)}"
-
-
-def did_you_mean(found: str, known: Collection[str]) -> str:
-    """The end of a sentence: the known word that is nearest to the one found, or nothing.
-
-    >>> did_you_mean("segmnt", ("segment", "components"))
-    '; did you mean segment?'
-    """
-    near = get_close_matches(found.lower(), sorted(known), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]}?" if near else ""

@@ -16,6 +16,7 @@ from lake.config.faults import worded
 from lake.config.locations import located
 from lake.config.models import Identity, Quality, Storage
 from lake.config.overrides import Override, Overrides, overrides
+from lake.config.traits import Trait, trait_faults
 
 #: Settings that are described but not built yet: (key path, value), or (key path, None) for any
 #: value. ``*`` stands for any name: ``("identity.identifiers.*.window", "weekly")``.
@@ -85,12 +86,15 @@ def _between(
     identity = Identity.model_validate(sound.get("identity", {}), context=context)
     storage = Storage.model_validate(sound.get("storage", {}), context=context)
     quality = Quality.model_validate(sound.get("quality", {}), context=context)
+    traits = {name: Trait.model_validate(said) for name, said in sound.get("traits", {}).items()}
+    sources = frozenset(read.values.get("sources") or ())
     pairs = _pairs(identity)
     at = ("identity", "overrides")
     faults = [
         *checks.overlapping(_locations(sound, folder)),
         *checks.contradictory(identity),
         *checks.half_credentials(storage),
+        *trait_faults(traits, sources),
         *checks.missing_folder(("quality", "expectations"), quality.expectations),
         *(Fault(at, text, (("identity", "unknown_types"),)) for text in pairs.faults),
     ]

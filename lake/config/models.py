@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from lake.config.environment import typed
 from lake.config.fields import (
@@ -22,12 +22,7 @@ from lake.config.fields import (
     TypeName,
 )
 from lake.config.identifiers import DEFAULT_LIMIT, SEGMENT_TYPES, default_limit
-
-
-class Settings(BaseModel):
-    """A group of settings: nothing unknown, nothing converted, nothing changed later."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
+from lake.config.settings import Settings
 
 
 class Source(Settings):

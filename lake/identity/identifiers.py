@@ -41,6 +41,7 @@ from lake.errors import ConfigError
 from lake.identity import normalise
 from lake.identity.normalise import Normaliser, Option
 from lake.identity.shapes import Shape, Text
+from lake.language.spelling import spellings
 
 Identifier: TypeAlias = tuple[str, str]
 """A type and a value."""
@@ -401,9 +402,7 @@ def _keyed(rules: tuple[IdentifierRule, ...]) -> list[Identifier]:
     for rule in rules:
         key = rule.key or (None if rule.type in _BUILT_IN else rule.type)
         if key is not None:
-            snake = re.sub(r"(?<=[a-z0-9])[A-Z]", lambda m: "_" + m[0], key).lower()
-            camel = re.sub(r"(?<=[a-z0-9])_([a-z0-9])", lambda m: m[1].upper(), snake)
-            keyed += [(spelling, rule.type) for spelling in dict.fromkeys((key, snake, camel))]
+            keyed += [(spelling, rule.type) for spelling in spellings(key)]
     return keyed
 
 

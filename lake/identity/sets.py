@@ -10,28 +10,12 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
+from lake.clock import RECEIVED_AT, moment, order_of, time_of
+
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import DataFrame
 
-RECEIVED_AT = "received_at"
-
-
-def order_of(moment: str, clock: str) -> Column:
-    """The total order of calls: the clock's time, the other time, the message id.
-
-    ``moment`` is a prefix: a struct column's name with a dot, or "" for the frame's own columns.
-    ``clock`` is received_at (as Segment resolves) or timestamp. A call without a usable timestamp
-    counts as having happened when it arrived.
-    """
-    received = F.col(f"{moment}received_at")
-    happened = F.coalesce(F.col(f"{moment}timestamp"), received)
-    times = (received, happened) if clock == RECEIVED_AT else (happened, received)
-    return F.struct(times[0].alias("a"), times[1].alias("b"), F.col(f"{moment}message_id"))
-
-
-def moment() -> Column:
-    """A call's place in time and its origin, as the MOMENT struct of lake/tables.py."""
-    return F.struct("received_at", "timestamp", "message_id", "source")
+__all__ = ["RECEIVED_AT", "identity_sets", "moment", "order_of", "sightings", "summed"]
 
 
 def identity_sets(events: DataFrame) -> DataFrame:
@@ -44,11 +28,10 @@ def identity_sets(events: DataFrame) -> DataFrame:
 
 def sightings(events: DataFrame, clock: str) -> DataFrame:
     """Each identity set on each UTC day and batch: how many calls, the first and the last."""
-    time = F.col("received_at") if clock == RECEIVED_AT else F.coalesce("timestamp", "received_at")
     order = order_of("", clock)
     return (
         events.where(F.col("identity_set").isNotNull())
-        .groupBy("identity_set", F.to_date(time).alias("day"), "batch")
+        .groupBy("identity_set", F.to_date(time_of("", clock)).alias("day"), "batch")
         .agg(
             F.count(F.lit(1)).alias("calls"),
             F.min_by(moment(), order).alias("first"),

@@ -31,7 +31,7 @@ from lake.io.files import File, Layout, written
 from lake.io.objects import objects_for
 from lake.io.rewriting import DataFile, rewritten
 from lake.io.scratch import Stored, store_list, stored, stored_frame
-from lake.schema import Table
+from lake.schema import Column, Table
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -369,19 +369,36 @@ class Lake:
         self.tables.append_rows(table, rows, transaction, {"run": self.run, **notes})
         self.after_commit(table.name, "wrote")
 
-    def replace(self, table: Table, frame: DataFrame, transaction: Transaction) -> None:
-        """Make the frame the table's whole content, in one commit, once."""
-        self._write(table, frame, transaction, "overwrite")
+    def replace(
+        self,
+        table: Table,
+        frame: DataFrame,
+        transaction: Transaction,
+        more: tuple[Column, ...] = (),
+    ) -> None:
+        """Make the frame the table's whole content, in one commit, once.
+
+        ``more`` are columns that the lake's configuration adds to the declared ones; the commit
+        gives the table's schema too, so they come and go with the configuration.
+        """
+        self._write(table.extended(more), frame, transaction, "overwrite")
 
     def update(
-        self, table: Table, keys: DataFrame, rows: DataFrame, transaction: Transaction
+        self,
+        table: Table,
+        keys: DataFrame,
+        rows: DataFrame,
+        transaction: Transaction,
+        more: tuple[Column, ...] = (),
     ) -> None:
         """Put ``rows`` in the place of all rows whose key is among ``keys``, in one commit, once.
 
         ``keys`` has columns of the table, as many as make a key, none of them null; the first is
         the one that tells rows apart best. It is stored first, and every worker holds it. Files
         without such a row stay; what the others lose is written anew, which costs their size.
+        ``more`` are columns that the configuration adds; the table must have them already.
         """
+        table = table.extended(more)
         conformed = table.conform(rows)
         if table.sorted_by and not table.partitioned_by:
             # Not sorted across tasks: few rows make few files.

@@ -6,22 +6,16 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from lake.profiles.traits import plain_text
+from lake.clock import time_of
+from lake.profiles.survivorship import LIST
+from lake.profiles.values import plain_text, typed_as
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyspark.sql import Column, DataFrame
 
-
-def time_of(moment: str, clock: str) -> Column:
-    """When a call was, by the clock that orders calls: received_at, or timestamp where it has one.
-
-    ``moment`` names a struct column. By another clock than the one that says which call is the
-    first, a first call could be later than the last.
-    """
-    received = F.col(f"{moment}.received_at")
-    if clock == "received_at":
-        return received
-    return F.coalesce(F.col(f"{moment}.{clock}"), received)
+    from lake.profiles.survivorship import TraitRule
 
 
 def profile_identifiers(identities: DataFrame, clock: str) -> DataFrame:
@@ -33,8 +27,8 @@ def profile_identifiers(identities: DataFrame, clock: str) -> DataFrame:
         "type",
         "value",
         "profile_id",
-        time_of("first", clock).alias("first_seen"),
-        time_of("last", clock).alias("last_seen"),
+        time_of("first.", clock).alias("first_seen"),
+        time_of("last.", clock).alias("last_seen"),
         "calls",
         F.col("first.message_id").alias("first_message_id"),
         F.col("first.source").alias("first_source"),
@@ -60,8 +54,8 @@ def profiles(
         set_totals.join(set_profiles, "identity_set")
         .groupBy("profile_id")
         .agg(
-            F.min(time_of("first", clock)).alias("first_seen"),
-            F.max(time_of("last", clock)).alias("last_seen"),
+            F.min(time_of("first.", clock)).alias("first_seen"),
+            F.max(time_of("last.", clock)).alias("last_seen"),
             F.sum("calls").alias("calls"),
             F.min_by("first.source", order[0]).alias("first_source"),
             F.max_by("last.source", order[1]).alias("last_source"),
@@ -83,6 +77,32 @@ def profiles(
             "last_source",
         )
     )
+
+
+def with_typed_traits(profiles: DataFrame, rules: Sequence[TraitRule]) -> DataFrame:
+    """The profiles with a column for each trait declared with a type, and ``bad_casts``.
+
+    A value that is not of its type is null and counted. Of a list each member is of the type, and
+    those that are not are left out and counted.
+    """
+    declared = [r for r in rules if r.type]
+    if not declared:
+        return profiles
+    columns: dict[str, Column] = {}
+    bad = F.lit(0)
+    for rule in declared:
+        assert rule.type is not None
+        typed = typed_as(rule.type)
+        text = F.try_element_at("traits", F.lit(rule.name))
+        if rule.rule == LIST:
+            texts = F.from_json(text, "array<string>")
+            members = F.transform(texts, typed)
+            columns[rule.column] = F.array_compact(members)
+            bad += F.coalesce(F.size(texts) - F.size(columns[rule.column]), F.lit(0))
+        else:
+            columns[rule.column] = typed(text)
+            bad += (text.isNotNull() & columns[rule.column].isNull()).cast("int")
+    return profiles.withColumns({**columns, "bad_casts": bad})
 
 
 def _identifiers_by_type(identifiers: DataFrame) -> DataFrame:

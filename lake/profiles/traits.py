@@ -1,4 +1,4 @@
-"""Traits: what identify calls said of a person, and which value wins.
+"""Traits: what identify calls said of a person.
 
 Observations are kept per identity set, so a merge or an un-merge regroups them and recomputes
 nothing from events. `context.traits` of other calls never sets a trait
@@ -15,7 +15,7 @@ import pyarrow as pa
 from pyspark.sql import functions as F
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import DataFrame
 
 _told = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -53,35 +53,3 @@ def _exploded(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield calls.append_column("trait", pa.array(names, pa.string())).append_column(
             "value", pa.array(values, pa.string())
         )
-
-
-def winning_traits(observations: DataFrame, set_profiles: DataFrame, order: Column) -> DataFrame:
-    """The latest value of each profile's traits, with the call it came from.
-
-    In: ``trait_observations``, ``set_profiles`` and the total order of an observation's ``last``
-    moment. Out: the columns of ``profile_traits``. A removed trait (the latest value is null) has
-    no row.
-    """
-    winner = F.max_by(F.struct("value", "last"), order).alias("winner")
-    return (
-        observations.join(set_profiles, "identity_set")
-        .groupBy("profile_id", "trait")
-        .agg(winner)
-        .where(F.col("winner.value").isNotNull())
-        .select(
-            "profile_id",
-            "trait",
-            F.col("winner.value").alias("value"),
-            F.col("winner.last.message_id").alias("message_id"),
-            F.col("winner.last.source").alias("source"),
-            F.col("winner.last.received_at").alias("received_at"),
-            F.col("winner.last.timestamp").alias("timestamp"),
-            F.lit("latest").alias("rule"),
-        )
-    )
-
-
-def plain_text(value: Column) -> Column:
-    """A JSON value as plain text: a string without its quotes, anything else as it stands."""
-    text = F.get(F.from_json(F.concat(F.lit("["), value, F.lit("]")), "array<string>"), F.lit(0))
-    return F.when(F.startswith(value, F.lit('"')), text).otherwise(value)

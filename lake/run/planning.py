@@ -60,6 +60,7 @@ def notes(config: Config) -> dict[str, Any]:
     return {
         "facts": facts_fingerprint(config),
         "rules": fingerprints(config, code_version()),
+        "profiles": config.profiles_fingerprint,
     }
 
 
@@ -68,6 +69,7 @@ def inputs(config: Config) -> str:
     parts = [
         config.space,
         config.resolution_fingerprint,
+        config.profiles_fingerprint,
         extraction(config).fingerprint,
         code_version(),
     ]
@@ -84,6 +86,8 @@ def planned(place: Place, as_of: datetime, force: str | None = None) -> Plan | N
     made_from = inputs(place.config)
     newest = publications.latest(tables)
     is_current = newest and _is_current(tables, newest, made_from)
+    if is_current and place.config.is_dated:
+        is_current = _is_of(tables, newest, as_of)
     if not landed and is_current and force != "full":
         return None
     run = control.last_run() + 1
@@ -113,6 +117,13 @@ def _is_current(tables: Tables, newest: int, made_from: str) -> bool:
     shown = publications.publication(tables, newest)
     events = shown["tables"][EVENTS.name]["version"] if shown else None
     return publications.inputs(tables) == made_from and events == tables.version(EVENTS)
+
+
+def _is_of(tables: Tables, newest: int, as_of: datetime) -> bool:
+    """Whether the newest publication is of this hour, or of a later one."""
+    shown = publications.publication(tables, newest)
+    hour = as_of.replace(minute=0, second=0, microsecond=0)
+    return shown is not None and datetime.fromisoformat(shown["published_at"]) >= hour
 
 
 class Pass(NamedTuple):

@@ -11,9 +11,12 @@ from lake.identity import normalise
 from lake.identity.guards import Blocked
 from lake.identity.identifiers import Extraction, IdentifierRule
 from lake.identity.resolve import Identifier, Limit, OnLimit, Rules, Strategy, Window
+from lake.language.types import DDL
+from lake.schema import Column
 
 if TYPE_CHECKING:
     from lake.identity import shared
+    from lake.profiles.survivorship import TraitRule
 
 
 def extraction(config: Config) -> Extraction:
@@ -52,6 +55,15 @@ def sharing(config: Config) -> shared.Sharing | None:
     if setting.mode == "auto":
         return shared.automatic(priority)
     return shared.configured(setting.limits)
+
+
+def trait_rules(config: Config) -> tuple[TraitRule, ...]:
+    """The configuration's declared traits."""
+    from lake.profiles.survivorship import TraitRule  # needs Spark, as above
+
+    return tuple(
+        TraitRule(name, t.rule, t.sources, t.age, t.type) for name, t in config.traits.items()
+    )
 
 
 def normalised(config: Config, kind: str, value: str) -> str | None:
@@ -123,3 +135,22 @@ def _pairs(config: Config, rule: str) -> tuple[tuple[Identifier, Identifier], ..
         if len(ends) == 2:
             pairs.append((ends[0], ends[1]))
     return tuple(pairs)
+
+
+def profile_columns(config: Config) -> tuple[Column, ...]:
+    """The columns that the configuration adds to `profiles`."""
+    columns = [
+        Column(
+            rule.column,
+            f"array<{DDL[rule.type]}>" if rule.rule == "list" else DDL[rule.type],
+            f"The trait {rule.name} as a {rule.type}; null where it is missing or none.",
+            personal=True,
+        )
+        for rule in trait_rules(config)
+        if rule.type
+    ]
+    if columns:
+        columns.append(
+            Column("bad_casts", "int", "How many values of declared traits are not of their type.")
+        )
+    return tuple(columns)

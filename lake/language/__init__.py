@@ -1,0 +1,1 @@
+"""The words of a configuration that mean data: names of traits, and expressions over calls."""

@@ -1,0 +1,358 @@
+"""Survivorship: of all values a profile was told for a trait, which one is published, and why.
+
+A trait without a rule of its own is that of its latest value, as Segment's `user_traits` has it
+(segment.com/docs/unify/profiles-sync/tables). Decisions where a reader might expect otherwise:
+
+- A null removes what was told before it: every value whose last telling is earlier, by a source
+  that ranks no higher. A value told again later is there again, with all of its calls.
+  `never_empty` alone takes no notice of a null; nor of blank text, `[]` and `{}`.
+- `""` is a value like any other.
+- Ages, first and last go by the clock that orders calls, and ties end with the value's text.
+- Values are compared as they were sent: `1` and `1.0` are two. `highest` and `lowest` compare
+  numbers, also those sent as text; of a trait declared as a date or timestamp, times.
+- Of one value told by several sources, the winner names the source that the rule prefers, else
+  the one that told it last; the others `agree`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+import pyarrow as pa
+from pyspark.sql import Window
+from pyspark.sql import functions as F
+
+from lake.clock import order_of, time_of
+from lake.language.spelling import spellings
+from lake.profiles.values import date_in, number_in, plain_text, time_in
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+LATEST = "latest"
+LIST = "list"
+NEVER_EMPTY = "never_empty"
+
+#: Why a value is not published, by the rule that ranks another one before it.
+_BEATEN = {
+    LATEST: "older",
+    NEVER_EMPTY: "older",
+    "first": "later",
+    "most_frequent": "less_frequent",
+    "longest": "shorter",
+    "highest": "lower",
+    "lowest": "higher",
+}
+
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+@dataclass(frozen=True)
+class TraitRule:
+    """A declared trait: which value survives, from which sources first, how old it may be.
+
+    ``type`` is the type of its column in `profiles` (see `lake.profiles.values`), None for none.
+    """
+
+    name: str
+    rule: str = LATEST
+    sources: tuple[str, ...] = ()
+    max_age: timedelta | None = None
+    type: str | None = None
+
+    @property
+    def column(self) -> str:
+        """Its column in `profiles`: the path's dots are underscores there."""
+        return self.name.replace(".", "_")
+
+    @property
+    def told(self) -> str:
+        """The rule as `profile_traits` names it."""
+        if not self.sources:
+            return self.rule
+        return "sources" if self.rule == LATEST else f"sources, {self.rule}"
+
+
+def named(observations: DataFrame, rules: Sequence[TraitRule]) -> DataFrame:
+    """The observations by the names of declared traits, however the calls spelt them.
+
+    In and out: the columns of ``trait_observations``. A declared path (`address.city`) adds the
+    observations inside its object; the object's own stay.
+    """
+    known = {s: r.name for r in rules for s in spellings(r.name)}
+    if not known:
+        return observations
+    paths = {r.name: tuple(map(spellings, r.name.split("."))) for r in rules if "." in r.name}
+    if paths:
+        roots = sorted({s for path in paths.values() for s in path[0]})
+        around = observations.where(F.col("trait").isin(roots))
+        inside = around.mapInArrow(partial(_inside, paths), observations.schema)
+        observations = observations.unionByName(inside)
+    names = F.create_map(*(F.lit(text) for pair in sorted(known.items()) for text in pair))
+    name = F.coalesce(F.try_element_at(names, F.col("trait")), F.col("trait"))
+    return observations.withColumn("trait", name)
+
+
+def _inside(
+    paths: dict[str, tuple[tuple[str, ...], ...]], batches: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    """The observations at the paths inside observed objects; a removed object removes them all."""
+    for batch in batches:
+        rows: list[int] = []
+        names: list[str] = []
+        values: list[str | None] = []
+        told = zip(batch["trait"].to_pylist(), batch["value"].to_pylist(), strict=True)
+        for row, (root, text) in enumerate(told):
+            for name, (first, *rest) in paths.items():
+                for value in _at(text, rest) if root in first else ():
+                    rows.append(row)
+                    names.append(name)
+                    values.append(value)
+        taken = batch.take(pa.array(rows, pa.int64()))
+        for column, found in (("trait", names), ("value", values)):
+            place = taken.schema.get_field_index(column)
+            taken = taken.set_column(place, column, pa.array(found, pa.string()))
+        yield taken
+
+
+def _at(text: str | None, path: Sequence[tuple[str, ...]]) -> Iterator[str | None]:
+    """The JSON texts at a path, each step in any of its spellings; None where it is removed."""
+    if text in (None, "null") or not path:
+        yield None if text == "null" else text
+    elif text is not None and text.startswith("{"):
+        members = _object.decode(text)
+        for spelling in path[0]:
+            if spelling in members:
+                yield from _at(bytes(members[spelling]).decode(), path[1:])
+
+
+def judged_values(
+    observations: DataFrame,
+    set_profiles: DataFrame,
+    rules: Sequence[TraitRule],
+    clock: str,
+    as_of: datetime,
+) -> DataFrame:
+    """Every value of every trait of every profile, and why it is not published.
+
+    In: ``trait_observations``, ``set_profiles``, the declared traits, the clock that orders calls,
+    the time of the publication (UTC). Out: profile_id, trait, value, source, calls, first, last,
+    ``told`` (the rule as it is named) and ``reason``: null where the value survives. One row a
+    profile, trait, value and source. One shuffle for the join and one for the traits.
+    """
+    values = (
+        named(observations, rules)
+        .join(set_profiles, "identity_set")
+        .groupBy("profile_id", "trait", "value", "source")
+        .agg(
+            F.sum("calls").alias("calls"),
+            F.min_by("first", order_of("first.", clock)).alias("first"),
+            F.max_by("last", order_of("last.", clock)).alias("last"),
+        )
+    )
+    special = [r for r in rules if r.told != LATEST or r.max_age]
+    told = _removals(_ranked(values, special), special, clock).where(F.col("value").isNotNull())
+    lost = _lost(special, clock, as_of)
+    scored = told.withColumns({"score": _score(special), "lost": lost})
+    in_order = Window.partitionBy("profile_id", "trait").orderBy(
+        F.col("lost").isNotNull(),
+        "rank",
+        F.col("score").desc_nulls_last(),
+        *_earliest_first(special, clock),
+        order_of("last.", clock).desc(),
+        "value",
+        "source",
+    )
+    winner = F.first(F.struct("value", "source", "rank", "score")).over(in_order)
+    return scored.withColumn("winner", winner).select(
+        *("profile_id", "trait", "value", "source", "calls", "first", "last"),
+        _by_trait(special, lambda r: r.told, LATEST).alias("told"),
+        _reason().alias("reason"),
+    )
+
+
+def _ranked(values: DataFrame, rules: Sequence[TraitRule]) -> DataFrame:
+    """The values with what their trait asks for.
+
+    ``rule``, the ``rank`` of the source among those the trait prefers (0 for none) and
+    ``votes``, the calls of all sources that told the value.
+    """
+
+    def rank(rule: TraitRule) -> Column | int:
+        listed = F.array(*(F.lit(source) for source in rule.sources))
+        found = F.array_position(listed, F.col("source")).cast("int")
+        return F.when(found > 0, found).otherwise(len(rule.sources) + 1) if rule.sources else 0
+
+    votes = F.col("calls")
+    if any(r.rule == "most_frequent" for r in rules):
+        votes = F.sum("calls").over(Window.partitionBy("profile_id", "trait", "value"))
+    return values.withColumns(
+        {
+            "rule": _by_trait(rules, lambda r: r.rule, LATEST),
+            "rank": _by_trait(rules, rank, 0),
+            "votes": votes,
+        }
+    )
+
+
+def _removals(ranked: DataFrame, rules: Sequence[TraitRule], clock: str) -> DataFrame:
+    """The values with ``removed``: the order of the last null by a source that ranks no lower."""
+    told = Window.partitionBy("profile_id", "trait")
+    if any(r.sources for r in rules):
+        told = told.orderBy("rank").rangeBetween(Window.unboundedPreceding, Window.currentRow)
+    null = F.when(F.col("value").isNull(), order_of("last.", clock))
+    return ranked.withColumn("removed", F.max(null).over(told))
+
+
+def _lost(rules: Sequence[TraitRule], clock: str, as_of: datetime) -> Column:
+    """Why a value is out of the running; null where it is in it."""
+    text = plain_text(F.col("value"))
+    rule = F.col("rule")
+    reason = F.when(
+        (rule != NEVER_EMPTY) & (order_of("last.", clock) < F.col("removed")), "removed"
+    )
+    if any(r.rule == NEVER_EMPTY for r in rules):
+        empty = F.col("value").isin("[]", "{}") | (F.trim(text) == "")
+        reason = reason.when((rule == NEVER_EMPTY) & empty, "empty")
+    for aged in (r for r in rules if r.max_age):
+        assert aged.max_age is not None
+        old = time_of("last.", clock) < F.lit(as_of - aged.max_age)
+        reason = reason.when((F.col("trait") == aged.name) & old, "expired")
+    for compared in (r for r in rules if r.rule in ("highest", "lowest")):
+        none = _comparable(compared, text).isNull()
+        reason = reason.when((F.col("trait") == compared.name) & none, "not_comparable")
+    return reason
+
+
+def _comparable(rule: TraitRule, text: Column) -> Column:
+    """The number by which a value is higher or lower than another; null where it has none."""
+    match rule.type:
+        case "date":
+            return F.unix_date(date_in(text)).cast("double")
+        case "timestamp":
+            return F.unix_micros(time_in(text)).cast("double")
+        case _:
+            return number_in(text)
+
+
+def _score(rules: Sequence[TraitRule]) -> Column:
+    """What the rule prefers more of, as a number; null where it goes by time alone."""
+    text = plain_text(F.col("value"))
+
+    def score(rule: TraitRule) -> Column | None:
+        match rule.rule:
+            case "most_frequent":
+                return F.col("votes").cast("double")
+            case "longest":
+                return F.length(text).cast("double")
+            case "highest":
+                return _comparable(rule, text)
+            case "lowest":
+                return -_comparable(rule, text)
+            case _:
+                return None
+
+    return _by_trait(rules, score, None).cast("double")
+
+
+def _earliest_first(rules: Sequence[TraitRule], clock: str) -> Iterator[Column]:
+    if any(r.rule == "first" for r in rules):
+        yield F.when(F.col("rule") == "first", order_of("first.", clock)).asc_nulls_last()
+
+
+def _reason() -> Column:
+    """Why a value is not published; null for the winner and for all that a list takes."""
+    beaten = F.lit(None).cast("string")
+    for rule, reason in _BEATEN.items():
+        beaten = F.when(F.col("rule") == rule, reason).otherwise(beaten)
+    differs = ~F.col("score").eqNullSafe(F.col("winner.score"))
+    won = F.col("value") == F.col("winner.value")
+    return (
+        F.when(F.col("lost").isNotNull(), F.col("lost"))
+        .when(F.col("rule") == LIST, None)
+        .when(won & (F.col("source") == F.col("winner.source")), None)
+        .when(won, "agrees")
+        .when(F.col("rank") > F.col("winner.rank"), "lesser_source")
+        .when(differs | F.col("score").isNull(), beaten)
+        .otherwise("older")
+    )
+
+
+def _by_trait(
+    rules: Sequence[TraitRule],
+    said: Callable[[TraitRule], Column | str | int | None],
+    otherwise: str | int | None,
+) -> Column:
+    """What is said of each declared trait; ``otherwise`` of all others."""
+    column = F.lit(otherwise)
+    for rule in rules:
+        column = F.when(F.col("trait") == rule.name, said(rule)).otherwise(column)
+    return column
+
+
+def winning_traits(judged: DataFrame, clock: str, rules: Sequence[TraitRule] = ()) -> DataFrame:
+    """The columns of ``profile_traits``: of each profile's traits the value that survives.
+
+    In: what `judged_values` gives. A list names the call that told its newest value; `first`
+    names the first call that told the value, every other rule the last.
+    """
+    single = judged.where(F.col("reason").isNull())
+    lists = [r.name for r in rules if r.rule == LIST]
+    if lists:
+        whole = _lists(single.where(F.col("trait").isin(lists)), clock)
+        single = single.where(~F.col("trait").isin(lists)).unionByName(whole)
+    first = F.col("told").isin("first", "sources, first")
+    call = F.when(first, F.col("first")).otherwise(F.col("last"))
+    return single.withColumn("call", call).select(
+        "profile_id",
+        "trait",
+        "value",
+        F.col("call.message_id").alias("message_id"),
+        F.col("call.source").alias("source"),
+        F.col("call.received_at").alias("received_at"),
+        F.col("call.timestamp").alias("timestamp"),
+        F.col("told").alias("rule"),
+    )
+
+
+def _lists(values: DataFrame, clock: str) -> DataFrame:
+    """One row a profile and trait: a JSON list of its values, in the order they were first told."""
+    each = values.groupBy("profile_id", "trait", "value", "told").agg(
+        F.min(order_of("first.", clock)).alias("since"),
+        F.max_by("last", order_of("last.", clock)).alias("last"),
+        F.min_by("first", order_of("first.", clock)).alias("first"),
+        F.sum("calls").alias("calls"),
+    )
+    whole = each.groupBy("profile_id", "trait", "told").agg(
+        F.array_sort(F.collect_list(F.struct("since", "value"))).alias("entries"),
+        F.max_by("last", order_of("last.", clock)).alias("last"),
+        F.min_by("first", order_of("first.", clock)).alias("first"),
+        F.sum("calls").alias("calls"),
+    )
+    texts = F.array_join(F.col("entries.value"), ",")
+    return whole.select(
+        *("profile_id", "trait", F.concat(F.lit("["), texts, F.lit("]")).alias("value")),
+        F.col("last.source").alias("source"),
+        *("calls", "first", "last", "told", F.lit(None).cast("string").alias("reason")),
+    )
+
+
+def trait_candidates(judged: DataFrame, clock: str) -> DataFrame:
+    """The columns of ``profile_trait_candidates``: the values that were not taken, and why."""
+    return judged.where(F.col("reason").isNotNull()).select(
+        "profile_id",
+        "trait",
+        "value",
+        "source",
+        "reason",
+        F.col("told").alias("rule"),
+        "calls",
+        time_of("first.", clock).alias("first_seen"),
+        time_of("last.", clock).alias("last_seen"),
+        F.col("last.message_id").alias("message_id"),
+    )
