@@ -20,10 +20,12 @@ from jobs.publish import Basis, Terms, published_rows
 from lake.config import Config
 from lake.errors import NotFound
 from lake.identity import touched
+from lake.identity.sets import order_of
 from lake.io import publications
 from lake.io.delta import Lake
 from lake.io.lease import Lease
 from lake.io.session import spark_session
+from lake.profiles.traits import added_up
 from lake.progress import Progress
 from lake.quality.comparison import differences
 from lake.run.facts import FACTS
@@ -37,6 +39,7 @@ from lake.tables import (
     IDENTITY_SETS,
     SET_PROFILES,
     SIGHTINGS,
+    TRAIT_OBSERVATIONS,
     VIOLATIONS,
 )
 
@@ -117,8 +120,12 @@ class Rebuild:
             name: lake.scratch(name, table.conform(transform(events, clock))).frame
             for name, (table, transform) in FACTS.items()
         }
+        order = order_of("first.", clock), order_of("last.", clock)
         for name, (table, _) in FACTS.items():
-            yield "facts", table, of_own(lake.read(table)), facts[name]
+            live, made = of_own(lake.read(table)), facts[name]
+            if table is TRAIT_OBSERVATIONS:  # which upkeep adds up
+                live, made = added_up(live, *order), added_up(made, *order)
+            yield "facts", table, live, made
 
         resolver = Resolver(config, lake.spark, lake.scratch)
         rebuilt = Told(facts[IDENTITY_SETS.name], facts[SIGHTINGS.name])

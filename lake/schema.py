@@ -66,14 +66,23 @@ class Table:
         maximum of an e-mail column would outlive an erasure; ``dataSkippingStatsColumns`` names
         only columns that hold no personal data.
         """
-        days = 30 if self.audience == "published" else 7
         return {
             "delta.checkpointPolicy": "classic",
             "delta.dataSkippingStatsColumns": ",".join(self.with_statistics),
-            "delta.deletedFileRetentionDuration": f"interval {days} days",
-            "delta.logRetentionDuration": f"interval {days + 7} days",
+            "delta.deletedFileRetentionDuration": f"interval {self.retention_days} days",
+            "delta.logRetentionDuration": f"interval {self.log_retention_days} days",
             **self.properties,
         }
+
+    @property
+    def retention_days(self) -> int:
+        """How long files of older versions stay."""
+        return 30 if self.audience == "published" else 7
+
+    @property
+    def log_retention_days(self) -> int:
+        """How long older versions stay in the log: longer than their files."""
+        return self.retention_days + 7
 
     @property
     def with_statistics(self) -> tuple[str, ...]:

@@ -503,6 +503,9 @@ TABLES: tuple[Table, ...] = (
 
 PUBLISHED: tuple[Table, ...] = tuple(t for t in TABLES if t.audience == "published")
 
+#: Published rows of profiles, which a publication replaces by profile_id.
+PROFILE_TABLES = (PROFILES, PROFILE_IDENTIFIERS, PROFILE_TRAITS, PROFILE_TRAIT_CANDIDATES)
+
 
 def table(name: str) -> Table:
     """The declared table of this name; KeyError if there is none."""

@@ -197,6 +197,24 @@ def verify(
 
 
 @app.command()
+def optimize(
+    config: ConfigFile = DEFAULT,
+    keep: Annotated[int, typer.Option(min=1, help="So many publications stay readable.")] = 30,
+    output: Output = "text",
+) -> None:
+    """Small files together, old files removed; what publications show stays."""
+    from lake.cli.texts import optimized_text
+    from lake.config import load
+    from lake.progress import Progress
+    from lake.run.optimizing import optimize as optimized
+
+    found = optimized(
+        load(config, os.environ), keep=keep, progress=Progress(quiet=output == "json")
+    )
+    _tell(found, output, lambda: optimized_text(found))
+
+
+@app.command()
 def simulate(
     events: Annotated[
         str | None, typer.Argument(help="Calls in Segment's shape, one a line; - reads them in.")

@@ -63,3 +63,13 @@ def verified_text(found: Mapping[str, Any]) -> str:
     else:
         said.append(f"Not the same{share}: {found['cause']}. `profile-lake run --full` mends it.")
     return "\n".join(said)
+
+
+def optimized_text(found: Mapping[str, Any]) -> str:
+    """What upkeep did, a line a table where anything was to do."""
+    busy = [t for t in found["tables"] if t["merged"] or t["removed"]]
+    said = [
+        f"{t['table']:<28}{t['merged']:>8,} small files merged{t['removed']:>8,} old files removed"
+        for t in busy
+    ]
+    return "\n".join([*said, f"{found['added_up']:,} rows of partial sums added up."])

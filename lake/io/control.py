@@ -32,7 +32,9 @@ class Plan:
 
     ``full``: why everything is resolved and published anew; None where only what the night touches
     is. ``changed``: the parts of the rules that are not those of the last resolution;
-    ``resolved``: the newest batch of that. ``told``: what the choice was made by, for people.
+    ``resolved``: the newest batch of that. ``published``: whether the rows of profiles are those
+    that readers see, made by today's rules of what is published. ``told``: what the choice was
+    made by, for people.
     """
 
     run: int
@@ -48,6 +50,7 @@ class Plan:
     full: str | None
     changed: frozenset[str] = frozenset()
     resolved: int = 0
+    published: bool = False
     told: Mapping[str, float] = field(default_factory=dict)
 
     @property

@@ -15,8 +15,8 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 #: Folder of tables that live as long as one run.
 SCRATCH = "_scratch"
+
+#: The applications whose transactions change what tables hold.
+STEPS = ("compact", "extract", "stitch", "publish")
 
 #: As many files are opened each for itself; of more, the log's statistics skip most.
 FEW_FILES = 64
@@ -194,9 +197,12 @@ class Tables:
         transaction: Transaction,
         notes: Mapping[str, Any],
         gone: Sequence[DataFile] = (),
+        *,
+        same_rows: bool = False,
     ) -> None:
         """Add files that lie in the table's folder and take out those that are ``gone``, in one
-        commit; with mode ``overwrite`` they take the place of all others.
+        commit; with mode ``overwrite`` they take the place of all others. ``same_rows`` says that
+        the rows are those of before, in other files.
 
         Raises what deltalake raises, also where another commit came first: it is never rebased.
         """
@@ -211,14 +217,14 @@ class Tables:
                 size=file.size,
                 partition_values=dict.fromkeys(by, file.partition),
                 modification_time=now,
-                data_change=True,
+                data_change=not same_rows,
                 stats=file.statistics,
             )
             for file in files
         ]
         actions += [
             RemoveAction(
-                file.uri.removeprefix(folder), True, now, file.size,  # noqa: FBT003
+                file.uri.removeprefix(folder), not same_rows, now, file.size,
                 dict.fromkeys(by, file.partition),
             )
             for file in gone
@@ -226,10 +232,43 @@ class Tables:
         opened.create_write_transaction(
             actions,
             mode,
-            table.arrow,
+            opened.schema() if same_rows else table.arrow,
             partition_by=by,
             commit_properties=_commit_properties(transaction, notes, max_commit_retries=0),
         )
+
+    def is_as_at(self, table: Table, version: int) -> bool:
+        """Whether no run has changed the table since a version; in other files it may be."""
+        then, now = self.open(table, version), self.open(table)
+        return (
+            then is not None
+            and now is not None
+            and all(
+                then.transaction_version(step) == now.transaction_version(step) for step in STEPS
+            )
+        )
+
+    def tidied(self, table: Table, keep: Collection[int]) -> int:
+        """Remove data files that no version needs which may still be asked for, and bound the log.
+
+        Kept are the versions ``keep``, the newest one, and whatever was in use within the table's
+        retention. The log is written together in a checkpoint; its entries go once they are older
+        than the table's log retention, unless a kept version needs them. How many files went.
+        """
+        opened = self.open(table)
+        if opened is None:
+            return 0
+        held = sorted({*keep, opened.version()})
+        removed = opened.vacuum(dry_run=False, full=True, keep_versions=held)
+        opened = self.open(table)
+        assert opened is not None
+        opened.create_checkpoint()
+        days = table.log_retention_days
+        oldest = time.time() - days * 86_400
+        stamps = {commit["version"]: commit["timestamp"] / 1000 for commit in opened.history()}
+        if all(stamps.get(version, 0) > oldest for version in held):
+            opened.cleanup_metadata()
+        return len(removed)
 
     @property
     def scratch_folder(self) -> str:
@@ -415,6 +454,25 @@ class Lake:
             return [*added, *changed.files], [f for f in before if f.uri in changed.replaced]
 
         self._commit(table, change, transaction, "append", "updated")
+
+    def compact(self, table: Table) -> int:
+        """Write the table's small files together; the rows stay as they are. How many files went.
+
+        The commit repeats the notes of the one before it: it is still that run's answer.
+        """
+        opened = self.tables.open(table)
+        if opened is None:
+            return 0
+        files = self.tables.files(table)
+        layout = replace(self._layout(table), schema=None)
+        made = rewritten(self.spark, files, (), table.grain, self._store, layout)
+        gone = [file for file in files if file.uri in made.replaced]
+        if gone:
+            once, notes = Transaction("optimize", opened.version()), self.tables.notes(table)
+            self.before_commit(table.name)
+            self.tables.commit(table, made.files, "append", once, notes, gone, same_rows=True)
+            self.after_commit(table.name, f"wrote {len(gone)} files as {len(made.files)} of")
+        return len(gone)
 
     def scratch(self, name: str, frame: DataFrame) -> Scratch:
         """The frame stored for this run and read back: its lineage ends there.

@@ -93,12 +93,13 @@ def rewritten(
 ) -> Rewriting:
     """The files without the rows whose columns ``names`` are among the rows of ``keys``.
 
-    ``keys``: addresses of Parquet files of just these columns, none of them null. Runs one job; a
-    worker holds the keys, about twice, and a row group. Raises what Spark raises.
+    ``keys``: addresses of Parquet files of just these columns, none of them null; without any,
+    small files are written together and nothing is taken out. Runs one job, or none where there is
+    nothing to do; a worker holds the keys, about twice, and a row group. Raises what Spark raises.
     """
-    if not files or not keys:
+    tasks = [(own, always) for own, always in groups(files) if keys or always]
+    if not tasks:
         return Rewriting()
-    tasks = groups(files)
     asked = pa.table(
         {
             "task": pa.array(range(len(tasks)), pa.int32()),
@@ -126,7 +127,7 @@ def _rewritten(
 
     wanted: pa.Table | None = None
     for task in chain.from_iterable(batch.to_pylist() for batch in asked):
-        if wanted is None:
+        if wanted is None and keys:
             wanted = pa.concat_tables(pq.read_table(_body(store, uri)) for uri in keys)
         files = [pq.ParquetFile(_body(store, uri)) for uri in task["uris"]]
         if not task["always"] and not any(_holds(file, wanted, names) for file in files):
@@ -148,19 +149,21 @@ def _body(store: Objects, uri: str) -> pa.BufferReader:
     return pa.BufferReader(found[0])
 
 
-def _holds(file: pq.ParquetFile, keys: pa.Table, names: tuple[str, ...]) -> bool:
-    rows = file.read(columns=list(names))
-    return bool(_places(rows, keys, names).num_rows)
+def _holds(file: pq.ParquetFile, keys: pa.Table | None, names: tuple[str, ...]) -> bool:
+    return keys is not None and bool(_places(file.read(columns=list(names)), keys, names).num_rows)
 
 
 def _without(
-    file: pq.ParquetFile, keys: pa.Table, names: tuple[str, ...]
+    file: pq.ParquetFile, keys: pa.Table | None, names: tuple[str, ...]
 ) -> Iterator[pa.RecordBatch]:
     """The file's rows, in their order, but those of the keys; a row group at a time."""
     import numpy as np
 
     for group in range(file.num_row_groups):
         rows = file.read_row_group(group)
+        if keys is None:
+            yield from rows.to_batches()
+            continue
         gone = _places(rows.select(list(names)), keys, names).column("place").to_numpy()
         if len(gone):
             stays = np.ones(rows.num_rows, bool)

@@ -15,7 +15,7 @@ import pyarrow as pa
 from pyspark.sql import functions as F
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 _told = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -36,6 +36,19 @@ def told_traits(events: DataFrame) -> DataFrame:
     text = F.lit(None).cast("string")
     schema = told.select(*kept, text.alias("trait"), text.alias("value")).schema
     return told.mapInArrow(_exploded, schema)
+
+
+def added_up(observations: DataFrame, first: Column, last: Column) -> DataFrame:
+    """Trait observations with the partial sums of all batches in one row, of the newest batch.
+
+    ``first`` and ``last``: the total order of moments of these names.
+    """
+    return observations.groupBy("identity_set", "trait", "value", "source").agg(
+        F.sum("calls").alias("calls"),
+        F.min_by("first", first).alias("first"),
+        F.max_by("last", last).alias("last"),
+        F.max("batch").alias("batch"),
+    )
 
 
 def _exploded(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -24,6 +24,7 @@ from lake.tables import (
     EVENTS,
     IDENTITIES,
     INGEST_LEDGER,
+    PROFILE_TABLES,
     PROFILES,
     SET_PROFILES,
     SIGHTINGS,
@@ -107,6 +108,7 @@ def planned(place: Place, as_of: datetime, force: str | None = None) -> Plan | N
         full=passes.full,
         changed=passes.changed,
         resolved=tables.last_transaction(SET_PROFILES, "stitch") or 0,
+        published=_is_published(tables, newest, place.config),
         told=passes.told,
     )
     control.write_plan(plan, landed)
@@ -114,9 +116,17 @@ def planned(place: Place, as_of: datetime, force: str | None = None) -> Plan | N
 
 
 def _is_current(tables: Tables, newest: int, made_from: str) -> bool:
-    shown = publications.publication(tables, newest)
-    events = shown["tables"][EVENTS.name]["version"] if shown else None
-    return publications.inputs(tables) == made_from and events == tables.version(EVENTS)
+    seen = publications.versions(tables, newest)
+    return publications.inputs(tables) == made_from and tables.is_as_at(EVENTS, seen[EVENTS.name])
+
+
+def _is_published(tables: Tables, newest: int, config: Config) -> bool:
+    """Whether readers see the newest rows of profiles, and by the rules of this configuration."""
+    seen = publications.versions(tables, newest)
+    made = tables.notes(PROFILES).get("profiles")
+    return made == config.profiles_fingerprint and all(
+        t.name in seen and tables.is_as_at(t, seen[t.name]) for t in PROFILE_TABLES
+    )
 
 
 def _is_of(tables: Tables, newest: int, as_of: datetime) -> bool:

@@ -1,0 +1,103 @@
+"""A lake tampered with is found out and mended; upkeep changes no row that anybody sees."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import deltalake
+import pyarrow as pa
+from pyspark.sql import SparkSession
+
+from jobs.verify import verify
+from lake.progress import Progress
+from lake.run.optimizing import optimize
+from lake.tables import table
+from tests.nights.conftest import Lake, Zone
+from tests.support.nights import AS_OF, Site, copied, site
+
+#: A table, and what is done to one of its rows.
+TAMPERED = {
+    "identity_sets": "batch",
+    "sightings": "calls",
+    "trait_observations": "calls",
+    "identities": "calls",
+    "violations": "rule",
+    "set_profiles": "profile_id",
+    "profiles": "calls",
+    "profile_identifiers": "first_source",
+    "profile_traits": "value",
+}
+
+
+def tampered(lake: Site, name: str, column: str) -> None:
+    """Change one column of one row by hand."""
+    opened = lake.tables.open(table(name))
+    assert opened is not None
+    rows = pa.table(
+        deltalake.QueryBuilder().register("t", opened).execute("select * from t").read_all()
+    )
+    values = rows[column].to_pylist()
+    values[0] = values[0] + 1 if isinstance(values[0], int) else f"{values[0]}0"
+    at = rows.schema.get_field_index(column)
+    kind = table(name).arrow.field(column).type
+    changed = rows.set_column(at, column, pa.array(values, kind)).cast(table(name).arrow)
+    deltalake.write_deltalake(opened, changed, mode="overwrite")
+
+
+def verified(lake: Site, sample: float | None = None) -> dict[str, Any]:
+    return verify(lake.place.config, sample=sample, progress=Progress(quiet=True))
+
+
+def test_a_row_altered_by_hand_is_named_and_a_full_run_mends_it(
+    one_night: Lake, tmp_path: Path
+) -> None:
+    lake = copied(one_night.site, tmp_path, judged=False)
+    untouched = verified(lake, sample=0.5)
+    assert untouched["same"], untouched
+    for name, column in TAMPERED.items():
+        tampered(lake, name, column)
+    found = verified(lake)
+    shown = {
+        t["table"]: [(d["difference"], tuple(d["columns"] or ())) for d in t["shown"]]
+        for t in found["tables"]
+        if t["differences"]
+    }
+    assert shown == {name: [("different", (column,))] for name, column in TAMPERED.items()}
+    assert found["cause"] == "the facts are not what the events say"
+
+    lake.run(AS_OF + timedelta(days=1), force="full")
+    assert verified(lake)["same"]
+    assert lake.contents() == one_night.contents
+
+
+def test_upkeep_leaves_every_pinned_version_as_it_is(
+    spark: SparkSession, zone: Zone, one_night: Lake, tmp_path: Path
+) -> None:
+    landing = tmp_path / "landing"
+    lake = site(tmp_path, zone.sources(landing), judged=False)
+    for night, objects in enumerate((zone.days[0], zone.days[1], zone.days[2])):
+        zone.land(objects, landing)
+        lake.run(AS_OF + timedelta(days=night))
+    before = {n: lake.contents(n) for n in (1, 2, 3)}
+    files = {t: len(lake.tables.files(table(t))) for t in before[3]}
+
+    told = optimize(lake.place.config, keep=3, progress=Progress(quiet=True))
+
+    assert told["added_up"] >= 0
+    assert {n: lake.contents(n) for n in (1, 2, 3)} == before
+    assert verified(lake)["same"]
+    assert all(len(lake.tables.files(table(t))) <= files[t] for t in files)
+    assert lake.run(AS_OF + timedelta(days=4))["status"] == "noop"
+    log = Path(lake.root) / "profiles/_delta_log"
+    assert list(log.glob("*.checkpoint.parquet"))
+    for name in ("events", "identities", "profiles"):
+        opened = lake.tables.open(table(name))
+        assert opened is not None
+        told_columns = {
+            c.split(".", 1)[1]
+            for c in pa.table(opened.get_add_actions(flatten=True)).column_names
+            if c.startswith(("min.", "max."))
+        }
+        assert not told_columns & {c.name for c in table(name).columns if c.personal}
