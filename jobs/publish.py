@@ -21,6 +21,7 @@ from lake.run.facts import FACTS
 from lake.run.night import BLOCKED, TOUCHED_IDENTITIES, TOUCHED_PROFILES, Night
 from lake.run.rules import profile_columns, trait_rules
 from lake.tables import (
+    EVENTS,
     EXPECTATION_RESULTS,
     IDENTITIES,
     IDENTITY_CHANGES,
@@ -65,9 +66,9 @@ def run(night: Night) -> None:
     terms = Terms(night.config, night.plan.as_of, night.lake.scratch)
     published_rows(told.basis, terms, told.put)
     write_changes(night, told)
-    check_conservation(night)
+    check_conservation(night, told)
     with night.progress.stage("quality"):
-        found = judged(night)
+        found = judged(night, told)
     night.outcome["quality"] = result_rows(night.plan.name, found)
     if blocking(found):
         night.outcome["status"] = BLOCKED
@@ -205,12 +206,12 @@ def _before(lake: Lake, table: Table, versions: Mapping[str, int]) -> DataFrame:
     return lake.read(table, versions[table.name])
 
 
-def check_conservation(night: Night) -> None:
+def check_conservation(night: Night, change: Change) -> None:
     """Raises ConservationError unless each call of a resolved set is in exactly one profile."""
-    lake = night.lake
-    resolved = lake.read(SIGHTINGS).join(lake.read(SET_PROFILES), "identity_set")
+    lake, own = night.lake, change.basis.set_profiles
+    resolved = lake.read(SIGHTINGS).join(own, "identity_set", "left_semi")
     sums = resolved.agg(F.sum("calls").alias("seen")).crossJoin(
-        lake.read(PROFILES).agg(F.sum("calls").alias("published"))
+        change.of(lake.read(PROFILES)).agg(F.sum("calls").alias("published"))
     )
     row = sums.first()
     assert row is not None
@@ -221,18 +222,23 @@ def check_conservation(night: Night) -> None:
         )
 
 
-def judged(night: Night) -> list[Verdict]:
-    """The quality gate's verdicts on the candidates, also stored in expectation_results."""
+def judged(night: Night, change: Change) -> list[Verdict]:
+    """The quality gate's verdicts on the candidates, also stored in expectation_results.
+
+    Of `events`, which only grow, an incremental night judges the calls that it brought.
+    """
     folder = night.config.quality.expectations
     suites = load_suites(Path(folder) if folder else None)
-    found = [
-        v
-        for table in PUBLISHED
-        if table.name in suites
-        for v in verdicts(table.name, night.lake.read(table), suites[table.name])
-    ]
-    rows = result_rows(night.plan.name, found)
-    night.lake.append_rows(EXPECTATION_RESULTS, rows, night.transaction("publish"))
+    found: list[Verdict] = []
+    for table in PUBLISHED:
+        if table.name not in suites:
+            continue
+        rows = night.lake.read(table)
+        if table is EVENTS and change.profiles is not None:
+            rows = rows.where(F.col("batch") == F.lit(night.plan.batch or 0))
+        found += verdicts(table.name, rows, suites[table.name])
+    rows_told = result_rows(night.plan.name, found)
+    night.lake.append_rows(EXPECTATION_RESULTS, rows_told, night.transaction("publish"))
     return found
 
 

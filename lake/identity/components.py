@@ -140,6 +140,12 @@ def followed(roots: DataFrame, known: DataFrame) -> DataFrame:
     return roots.join(further, "root", "left").select("node", component)
 
 
+def repeated_nodes(components: DataFrame) -> DataFrame:
+    """Nodes that are in more than one component, of which there must be none: (node)."""
+    counted = components.groupBy("node").agg(f.count("*").alias("n"))
+    return counted.where("n > 1").select("node")
+
+
 def broken_links(edges: DataFrame, components: DataFrame) -> DataFrame:
     """Edges whose ends are not in one component, of which there must be none.
 

@@ -24,7 +24,7 @@ import pyarrow as pa
 from pyspark.sql import functions as F
 
 from lake.identity.ids import profile_id
-from lake.identity.resolve import Resolution, Rules, Sighting, Strategy, resolve
+from lake.identity.resolve import Limit, Resolution, Rules, Sighting, Strategy, Window, resolve
 from lake.identity.sets import order_of
 
 if TYPE_CHECKING:
@@ -99,20 +99,35 @@ def _with_ends(linked: DataFrame, pairs: Iterable[Pair]) -> DataFrame:
     return found.where("component is not null").select("component")
 
 
-def _limit(rules: Rules) -> Column:
-    """The limit of a row's type, whatever its window; for latest_wins only unique types."""
+def over_limit(outcome: DataFrame, rules: Rules) -> DataFrame:
+    """Profiles of resolved components with more values of a type than any may have for ever, of
+    which there must be none: (profile_id, type). An ``always_together`` pair may break a limit.
+
+    ``outcome``: rows of RESOLVED. One aggregate.
+    """
+    counted = outcome.where("kind = 'identifier'").groupBy("profile_id", "type")
+    unlimited = rules.strategy is Strategy.COMPONENTS or bool(rules.always_together)
+    over = F.lit(False) if unlimited else F.col("n") > _limit(rules, ever=True)  # noqa: FBT003
+    found = counted.agg(F.count(F.lit(1)).alias("n")).where(over)
+    return found.select("profile_id", "type")
+
+
+def _limit(rules: Rules, *, ever: bool = False) -> Column:
+    """The limit of a row's type, whatever its window, or only where it holds for ``ever``; for
+    latest_wins only unique types."""
     unlimited = 2**31 - 1
 
-    def counts(limit: int | None) -> int:
-        if limit is None or (rules.strategy is Strategy.LATEST_WINS and limit != 1):
+    def counts(limit: Limit) -> int:
+        count = limit.count
+        if count is None or (rules.strategy is Strategy.LATEST_WINS and count != 1):
             return unlimited
-        return limit
+        return unlimited if ever and limit.window is not Window.EVER else count
 
-    default = F.lit(counts(rules.default_limit.count))
+    default = F.lit(counts(rules.default_limit))
     if not rules.limits:
         return default
     # A map and no chain of conditions, which Spark would nest as deep as there are types.
-    told = [F.lit(x) for kind, limit in rules.limits.items() for x in (kind, counts(limit.count))]
+    told = [F.lit(x) for kind, limit in rules.limits.items() for x in (kind, counts(limit))]
     return F.coalesce(F.try_element_at(F.create_map(*told), F.col("type")), default)
 
 

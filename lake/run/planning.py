@@ -36,9 +36,10 @@ from lake.tables import (
 STATE = (IDENTITIES, VIOLATIONS, SET_PROFILES)
 #: Why a full pass is made that nothing but a person wants: it makes the facts anew, too.
 ASKED = "it was asked for"
-#: With no pass to compare, an incremental one is taken up to this share of new bytes. Measured:
-#: what it scans and joins besides costs about a third of a full pass.
+#: Without a pass to compare with, an incremental one is taken up to this share of new bytes.
 SHARE = 0.3
+#: So many runs are looked at for the newest pass of each kind.
+LOOK_BACK = 30
 
 
 def code_version() -> str:
@@ -151,13 +152,13 @@ def chosen(
     made = place.tables.notes(SET_PROFILES)
     now, then = fingerprints(place.config, code_version()), made.get("rules", {})
     changed = frozenset(name for name in now if now[name] != then.get(name))
-    told = costs(place.tables, landed)
+    told = costs(place, landed)
     full = why_full(place, versions, made.get("facts"), changed)
     if force == "full":
         full = ASKED
     if full is None and force is None and told["incremental"] > told["full"]:
         share = told["new_bytes"] / (told["known_bytes"] or 1)
-        full = f"the new objects are {share:.0%} of all that was read before"
+        full = f"it is cheaper: the new objects are {share:.0%} of all that was read before"
     return Pass(full, changed, told)
 
 
@@ -186,14 +187,30 @@ def broken_state(tables: Tables, versions: Mapping[str, int]) -> str | None:
     return None
 
 
-def costs(tables: Tables, landed: Sequence[Landed]) -> dict[str, float]:
-    """What each pass would cost, in bytes read by a full one; and the bytes it is judged by."""
+def costs(place: Place, landed: Sequence[Landed]) -> dict[str, float]:
+    """What each pass would take, in seconds of stitch and publish, and what that is judged by.
+
+    By the newest pass of each kind that this lake has seen: a full one grows with all that was
+    ever read, an incremental one half with what is new. Without one of a kind, a full one takes
+    what it takes to read all, and an incremental one is thought to be worth it up to SHARE.
+    """
+    tables, control = place.tables, place.control
     known = tables.query("select size from ledger", ledger=(INGEST_LEDGER, None))
     before = float(sum(known.column("size").to_pylist()))
     new = float(sum(item.version.size for item in landed))
-    return {
-        "known_bytes": before,
-        "new_bytes": new,
-        "full": before + new,
-        "incremental": (before + new) * SHARE + new / SHARE,
-    }
+    seen: dict[str, tuple[float, float, float]] = {}
+    last = control.last_run()
+    for run in range(last, max(0, last - LOOK_BACK), -1):
+        record = control.record(run) or {}
+        if record.get("status") != "published" or record["pass"] in seen:
+            continue
+        told = control.plan(run).told
+        seconds = sum(record["seconds"].get(stage, 0.0) for stage in ("stitch", "publish"))
+        seen[record["pass"]] = seconds, told["known_bytes"], told["new_bytes"]
+    seconds, then_known, then_new = seen.get("full", (1.0, before, new))
+    full = seconds * (before + new) / ((then_known + then_new) or 1)
+    incremental = full * new / (SHARE * before) if before else full
+    if "incremental" in seen:
+        seconds, _, then_new = seen["incremental"]
+        incremental = seconds * (0.5 + 0.5 * new / (then_new or 1))
+    return {"known_bytes": before, "new_bytes": new, "full": full, "incremental": incremental}

@@ -11,24 +11,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import TYPE_CHECKING, NamedTuple
 
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from lake.config import Config
 from lake.errors import ConservationError
 from lake.identity import conflicts, shared, stitching
-from lake.identity.components import Materialised, connected_components
+from lake.identity.components import (
+    Materialised,
+    broken_links,
+    connected_components,
+    over_merged,
+    repeated_nodes,
+)
 from lake.identity.resolve import Identifier, Rules, Strategy
 from lake.io.delta import Scratch
 from lake.run.rules import resolution_rules, sharing
 from lake.tables import VIOLATIONS
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
-Store = Callable[[str, "DataFrame"], Scratch]
+Store = Callable[[str, DataFrame], Scratch]
 """Stores a frame under a name of its own and gives it back as read from there."""
 
 SMALL_SETS = 1_000_000
@@ -94,6 +101,7 @@ class Resolver:
         exceptions = self._exceptional(identifiers)
         links = self.store("links", stitching.links(sets, exceptions))
         components = self._raw_components(links)
+        self._check(stitching.edges(links.frame), components)
         linked = stitching.linked_identifiers(identifiers, exceptions, components)
         of_sets = stitching.set_components(links.frame, components)
         outcome = None
@@ -104,6 +112,7 @@ class Resolver:
             sightings = conflicts.ordered_sightings(facts.daily, bad, self.clock)
             judge = conflicts.Judge(self.rules, self.naming.space)
             outcome = self.store("resolved", conflicts.resolved(sightings, judge)).frame
+            self._check_limits(outcome)
 
         named = stitching.founded(of_sets, self.naming)
         if self.rules.strategy is Strategy.LATEST_WINS:
@@ -150,6 +159,33 @@ class Resolver:
 
         found = connected_components(edges, level, edge_rows=small)
         return self.store("components", found).frame
+
+    def _check(self, edges: DataFrame, components: DataFrame) -> None:
+        """Raises ConservationError unless every node is in one component, both ends of every link
+        in the same, and none holds what its own links do not hold together."""
+        broken = {
+            "identifiers are in two components": repeated_nodes(components),
+            "links lead from one component to another": broken_links(edges, components),
+            "components fall apart without links that are not there": over_merged(
+                edges, components
+            ),
+        }
+        kinds = [rows.select(F.lit(kind).alias("kind")) for kind, rows in broken.items()]
+        found = reduce(DataFrame.unionByName, kinds).groupBy("kind").count().collect()
+        if found:
+            told = "; ".join(f"{row['count']} {row['kind']}" for row in found)
+            raise ConservationError(
+                f"The raw components are wrong: {told}. Nothing was published; this is a fault of "
+                "the product, please report it with _scratch."
+            )
+
+    def _check_limits(self, outcome: DataFrame) -> None:
+        """Raises ConservationError if a resolved profile is over a limit."""
+        if over := conflicts.over_limit(outcome, self.rules).limit(1).count():
+            raise ConservationError(
+                f"{over} profile or more broke a limit that holds for ever. Nothing was "
+                "published; this is a fault of the product, please report it with _scratch."
+            )
 
     def _exceptional(self, identifiers: DataFrame) -> DataFrame | None:
         """Identifiers that do not link under their own key; None if there are none."""
