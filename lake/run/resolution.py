@@ -9,17 +9,16 @@ it is given is in other raw components, and those never matter. It writes to scr
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pyspark.sql import functions as F
 
 from lake.config import Config
 from lake.errors import ConservationError
 from lake.identity import conflicts, shared, stitching
-from lake.identity.components import Materialised, connected_components
+from lake.identity.components import Kernel, Materialised, connected_components
 from lake.identity.resolve import Identifier, Rules, Strategy
 from lake.io.delta import Scratch
 from lake.run.rules import resolution_rules, sharing
@@ -28,8 +27,16 @@ from lake.tables import VIOLATIONS
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-Store = Callable[[str, "DataFrame"], Scratch]
-"""Stores a frame under a name of its own and gives it back as read from there."""
+
+class Store(Protocol):
+    """Stores a frame, or what a kernel makes of it, under a name of its own and gives it back as
+    read from there."""
+
+    def __call__(
+        self, name: str, frame: DataFrame, kernel: Kernel | None = None, columns: str | None = None
+    ) -> Scratch:
+        """The stored rows."""
+
 
 SMALL_SETS = 1_000_000
 
@@ -144,12 +151,13 @@ class Resolver:
         # A graph that one task solves anyway need not be stored first.
         small = links.rows * 3 if links.rows < SMALL_SETS else None
 
-        def level(name: str, frame: DataFrame) -> Materialised:
-            stored = self.store(f"components_{name}", frame)
+        def level(
+            name: str, frame: DataFrame, kernel: Kernel | None = None, columns: str | None = None
+        ) -> Materialised:
+            stored = self.store(f"components_{name}", frame, kernel, columns)
             return Materialised(stored.frame, stored.rows)
 
-        found = connected_components(edges, level, edge_rows=small)
-        return self.store("components", found).frame
+        return connected_components(edges, level, edge_rows=small).frame
 
     def _exceptional(self, identifiers: DataFrame) -> DataFrame | None:
         """Identifiers that do not link under their own key; None if there are none."""
