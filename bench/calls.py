@@ -10,8 +10,8 @@ a hairball of a thousand calls at random between 200 people and 200 devices. Act
 tenth of the people make half of the calls. One line in two hundred is a copy of the one before, one
 in two thousand is broken.
 
-The same world gives the same bytes. A later ``night`` of the same world is of the same people, or,
-with ``touched``, of that share of them.
+The same world gives the same bytes. A world of several ``populations`` is that many of the first
+side by side, so that more history is more people and not more history of each.
 """
 
 from __future__ import annotations
@@ -36,11 +36,13 @@ _AGENT = (
 
 @dataclass(frozen=True)
 class World:
-    """How many ``calls`` of how many ``people`` (default: a twentieth), over ``days`` before
-    ``last_day``; ``touched`` is the share of people who make them, ``seed`` tells nights apart."""
+    """So many ``calls`` over ``days`` from ``first_day`` on, of ``populations`` of ``people``
+    (default: a twentieth of the calls) each; ``touched`` is the share of people who make them,
+    ``odd`` whether there are kiosk, chain and hairball; ``seed`` tells nights apart."""
 
     calls: int
     people: int = 0
+    populations: int = 1
     days: int = 5
     first_day: int = 0
     touched: float = 1.0
@@ -91,6 +93,8 @@ def _who(world: World, number: int, draw: random.Random) -> tuple[str, str, str]
         return f"h{block}-{draw.randrange(200)}", f"hair-{block}-{draw.randrange(200)}", ""
     active = max(1, int(world.size * world.touched))
     person = int(active * draw.random() ** 2.3)
+    if world.populations > 1:
+        person += world.size * draw.randrange(world.populations)
     device = f"{person * 2_654_435_761 % 2**32:08x}-4f1c-8e2b-{min(2, int(draw.expovariate(1.2)))}"
     known = draw.random() < 0.55
     return f"u{person}" if known else "", device, f"Person{person}@Example.com" if known else ""

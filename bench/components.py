@@ -20,7 +20,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bench.edges import Keys, identity_edges  # noqa: E402
-from bench.support import cpu_seconds, process_tree  # noqa: E402
+from bench.support import Watch  # noqa: E402
 
 
 def scipy_components(a: Keys, b: Keys) -> tuple[Keys, Keys]:
@@ -221,18 +220,6 @@ def session(cores: int) -> Any:
 # --- measuring ------------------------------------------------------------------------------------
 
 
-def python_peak(peaks: dict[int, int], done: threading.Event) -> None:
-    """Highest resident size of every Python process of the tree, MiB, until done."""
-    while not done.wait(0.05):
-        for pid, _ in process_tree():
-            try:
-                if b"python" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]:
-                    status = Path(f"/proc/{pid}/status").read_text()
-                    peaks[pid] = int(status.split("VmHWM:")[1].split()[0]) // 1024
-            except (OSError, IndexError):
-                continue
-
-
 def spark_events(since: float) -> dict[str, int]:
     """Jobs, and what was written to shuffles, after a moment."""
     jobs = size = rows = 0
@@ -254,17 +241,14 @@ def measured(name: str, folder: Path, cores: int) -> dict[str, Any]:
     os.environ["BENCH_EVENTS"] = tempfile.mkdtemp(dir=folder, prefix="events-")
     SOLVERS[name](str(folder / "small"), str(folder / f"warm-{name}"), cores)()
     run = SOLVERS[name](str(folder / "edges"), str(folder / f"out-{name}"), cores)
-    done, peaks = threading.Event(), dict[int, int]()
-    watch = threading.Thread(target=python_peak, args=(peaks, done))
-    watch.start()
-    since, cpu = time.time(), cpu_seconds()
-    run()
-    figures: dict[str, Any] = {"wall": time.time() - since, "cpu": cpu_seconds() - cpu}
-    done.set()
-    watch.join()
-    workers = [peak for pid, peak in peaks.items() if pid != os.getpid()] or list(peaks.values())
-    figures["python_mib"] = max(workers, default=0)
-    if "pyspark" in sys.modules:
+    since = time.time()
+    with Watch(interval=0.1) as watch:
+        run()
+    alone = "pyspark" not in sys.modules
+    peak = watch.peak_bytes if alone else watch.python_bytes
+    figures: dict[str, Any] = {"wall": time.time() - since, "cpu": watch.cpu}
+    figures["python_mib"] = peak >> 20
+    if not alone:
         session(cores).stop()
         figures |= spark_events(since)
     return figures
@@ -307,6 +291,7 @@ def main() -> None:
     parser.add_argument("--edges", type=int, default=1_000_000)
     parser.add_argument("--only", default=",".join(SOLVERS), help="solvers, by comma")
     parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("--solver", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -314,10 +299,13 @@ def main() -> None:
         print(json.dumps(measured(args.solver, args.folder, args.cores)))
         return
     with tempfile.TemporaryDirectory(prefix="components-") as name:
-        compare(Path(name), args.edges, args.only.split(","), args.cores)
+        figures = compare(Path(name), args.edges, args.only.split(","), args.cores)
+    if args.json:
+        args.json.write_text(json.dumps(figures))
 
 
-def compare(folder: Path, edges: int, solvers: list[str], cores: int) -> None:
+def compare(folder: Path, edges: int, solvers: list[str], cores: int) -> list[dict[str, Any]]:
+    """Solve the same edges by each solver and print what it took; the figures."""
     a, b = identity_edges(edges)
     stored_edges(folder / "edges", a, b, 8)
     stored_edges(folder / "small", *identity_edges(20_000), 8)
@@ -330,6 +318,7 @@ def compare(folder: Path, edges: int, solvers: list[str], cores: int) -> None:
         f"{'shuffle MB':>10} {'B/edge':>7} {'rows/edge':>9} {'Python MiB':>10}"
     )
     del a, b, nodes, components
+    figures: list[dict[str, Any]] = []
     for solver in solvers:
         command = [sys.executable, __file__, "--solver", solver, "--folder", str(folder)]
         done = subprocess.run(
@@ -339,15 +328,18 @@ def compare(folder: Path, edges: int, solvers: list[str], cores: int) -> None:
             check=True,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
         )
-        r = json.loads(done.stdout.splitlines()[-1])
+        r = {"way": solver, "units": size, "right": same(folder, solver)}
+        r |= json.loads(done.stdout.splitlines()[-1])
+        figures.append(r)
         spilt = r.get("shuffle_bytes", 0)
         print(
-            f"{solver:12} {'yes' if same(folder, solver) else 'NO':5} {r['wall']:7.1f} "
+            f"{solver:12} {'yes' if r['right'] else 'NO':5} {r['wall']:7.1f} "
             f"{r['cpu']:7.1f} {r['cpu'] / size * 1e6:8.2f} {r.get('jobs', 0):5} "
             f"{spilt / 1e6:10.1f} {spilt / size:7.1f} {r.get('shuffle_rows', 0) / size:9.2f} "
             f"{r['python_mib']:10}",
             flush=True,
         )
+    return figures
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bench.calls import World, landed  # noqa: E402
-from bench.support import Watch, cpu_seconds  # noqa: E402
+from bench.support import Watch  # noqa: E402
 
 CONFIG = """space: bench
 root: ./lake
@@ -40,8 +40,6 @@ identity:
     email: {limit: 5, normalise: email}
     anonymous_id: {limit: 5}
 """
-
-STAGES = ("session", "compact", "stitch", "publish", "quality")
 
 
 def configured(folder: Path) -> Path:
@@ -80,7 +78,7 @@ def night(config: Path, *, told: bool = False) -> dict[str, Any]:
                 print(line, end="", file=sys.stderr)
             if len(words) < 3 or not words[0].endswith("s"):
                 continue
-            now, at = cpu_seconds(process.pid), time.monotonic()
+            now, at = watch.cpu_now(), time.monotonic()
             spent[words[1]] = spent.get(words[1], 0.0) + now - used
             cost = tables.setdefault(f"{words[1]} {words[3] if len(words) > 3 else ''}", [0.0, 0.0])
             cost[0] += now - used
@@ -307,7 +305,8 @@ def hand(landing: Path, target: Path, cores: int) -> dict[str, Any]:
     return found | {"cpu": watch.cpu, "wall": wall, "peak_mib": watch.peak_bytes >> 20}
 
 
-def compare(folder: Path, calls: int, cores: int, *, tables: bool) -> bool:
+def compare(folder: Path, calls: int, cores: int, *, tables: bool) -> list[dict[str, Any]]:
+    """One night by us and by hand, printed side by side; the figures of both."""
     lines = landed(folder / "landing", World(calls))
     size = sum(p.stat().st_size for p in (folder / "landing").iterdir())
     print(f"{lines:,} lines of {calls:,} calls, {size / 1e6:.0f} MB of gz, {cores} cores")
@@ -318,7 +317,7 @@ def compare(folder: Path, calls: int, cores: int, *, tables: bool) -> bool:
     print(f"{'stage':10} {'ours s':>8} {'CPU s':>7}  {'DuckDB s':>8} {'CPU s':>7}  {'CPU ×':>6}")
     spent, used = ours["cpu_by_stage"], theirs["cpu_by_stage"]
     took, needed = ours["seconds"], theirs["seconds"]
-    for stage in STAGES:
+    for stage in dict.fromkeys((*took, *spent)):
         cpu, peer = spent.get(stage, 0.0), used.get(stage)
         print(
             f"{stage:10} {took.get(stage, 0.0):8.1f} {cpu:7.1f}  {needed.get(stage, 0.0):8.1f} "
@@ -338,7 +337,11 @@ def compare(folder: Path, calls: int, cores: int, *, tables: bool) -> bool:
     print(f"counts {'agree' if right else 'DIFFER'}: {counts}")
     if not right:
         print(f"by hand: {theirs['counts']}")
-    return right
+    kept = ("cpu", "wall", "peak_mib", "seconds", "cpu_by_stage")
+    return [
+        {"way": way, "units": calls, "right": right, **{k: found[k] for k in kept}}
+        for way, found in (("profile-lake run", ours), ("duckdb by hand", theirs))
+    ]
 
 
 def main() -> int:
@@ -347,15 +350,18 @@ def main() -> int:
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--tables", action="store_true", help="the cost of each table, too")
     parser.add_argument("--folder", type=Path, help="work there and leave it; else a temporary one")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("--hand", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.hand:
         print(json.dumps(by_hand(*args.hand, args.cores)))
         return 0
-    if args.folder:
-        return 0 if compare(args.folder, args.calls, args.cores, tables=args.tables) else 1
     with tempfile.TemporaryDirectory(prefix="night-") as name:
-        return 0 if compare(Path(name), args.calls, args.cores, tables=args.tables) else 1
+        folder = args.folder or Path(name)
+        figures = compare(folder, args.calls, args.cores, tables=args.tables)
+    if args.json:
+        args.json.write_text(json.dumps(figures))
+    return 0 if all(one["right"] for one in figures) else 1
 
 
 if __name__ == "__main__":

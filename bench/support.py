@@ -18,7 +18,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 # Places in /proc/<pid>/stat, counted from the process's state.
-_PARENT, _CPU, _RESIDENT = 1, slice(11, 15), 21
+_PARENT, _CPU, _BEGAN, _RESIDENT = 1, slice(11, 13), 19, 21
 
 
 def process_tree(root: int | None = None) -> Iterator[tuple[int, list[str]]]:
@@ -42,35 +42,30 @@ def process_tree(root: int | None = None) -> Iterator[tuple[int, list[str]]]:
             yield pid, stats[pid]
 
 
-def cpu_seconds(root: int | None = None) -> float:
-    """User and system time of the tree, with that of children that ended and were waited for."""
-    return sum(sum(map(int, stat[_CPU])) for _, stat in process_tree(root)) / _TICKS
-
-
-def resident_bytes(root: int | None = None) -> int:
-    """Resident memory of the tree. Pages that processes share are counted in each of them."""
-    return sum(int(stat[_RESIDENT]) for _, stat in process_tree(root)) * _PAGE
-
-
 @dataclass
 class Watch:
-    """Looks at a tree every ``interval`` seconds while work goes on; keeps the highest figures.
+    """Looks at a process tree every ``interval`` seconds while work goes on.
 
-    The highest CPU figure, not the last: what an orphaned JVM used is gone from the tree with it.
-    Both are known to within an interval.
+    CPU is added up over every process that was ever seen: what one used whose parent never waited
+    for it (a Python worker of Spark, an orphaned JVM) would be gone from the tree with it. What a
+    process does between the last look at it and its end is missing.
     """
 
     root: int | None = None
     interval: float = 0.2
-    cpu: float = 0.0
     peak_bytes: int = 0
+    #: The highest resident memory of one Python process of the tree, but the root; its own is
+    #: meant where the root is alone.
+    python_bytes: int = 0
+    _used: dict[tuple[int, str], int] = field(default_factory=dict)
     _began: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
     _done: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
         # Work in this process begins at what it has used already; a child begins at nothing.
-        self._began = cpu_seconds() if self.root is None else 0.0
+        self._began = 0.0 if self.root else self.cpu_now()
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
         return self
@@ -84,12 +79,35 @@ class Watch:
         self._done.set()
         assert self._thread is not None
         self._thread.join()
-        self._sample()
+        self.cpu_now()
+
+    @property
+    def cpu(self) -> float:
+        """CPU seconds that were seen so far, of user and system."""
+        return sum(self._used.values()) / _TICKS - self._began
+
+    def cpu_now(self) -> float:
+        """The same after another look."""
+        resident = python = 0
+        own = self.root or os.getpid()
+        with self._lock:
+            for pid, stat in process_tree(self.root):
+                self._used[pid, stat[_BEGAN]] = sum(map(int, stat[_CPU]))
+                size = int(stat[_RESIDENT]) * _PAGE
+                resident += size
+                if pid != own and _is_python(pid):
+                    python = max(python, size)
+        self.peak_bytes = max(self.peak_bytes, resident)
+        self.python_bytes = max(self.python_bytes, python)
+        return self.cpu
 
     def _look(self) -> None:
         while not self._done.wait(self.interval):
-            self._sample()
+            self.cpu_now()
 
-    def _sample(self) -> None:
-        self.cpu = max(self.cpu, cpu_seconds(self.root) - self._began)
-        self.peak_bytes = max(self.peak_bytes, resident_bytes(self.root))
+
+def _is_python(pid: int) -> bool:
+    try:
+        return b"python" in (_PROC / str(pid) / "cmdline").read_bytes().split(b"\0")[0]
+    except OSError:
+        return False  # it has ended

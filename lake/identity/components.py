@@ -15,10 +15,12 @@ plan would be computed again, and its size estimates grow with each join until p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
+import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
 import structlog
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as f
@@ -37,6 +39,11 @@ _SLOW = 0.8
 _log = structlog.get_logger(__name__)
 
 
+Kernel = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+
+COMPONENT = "node bigint, component bigint"
+
+
 @dataclass(frozen=True)
 class Materialised:
     """A frame that reads a stored table, and how many rows were stored."""
@@ -45,13 +52,22 @@ class Materialised:
     rows: int
 
 
-Materialise = Callable[[str, DataFrame], Materialised]
-"""Stores a frame as a scratch table of this name and gives it back as read from there.
+class Materialise(Protocol):
+    """Stores a frame as a scratch table of this name and gives it back as read from there.
 
-The name is unique within one call of `connected_components`, a letter and then letters, digits
-and underscores. Writing again under the same name must replace. The columns are bigint or
-boolean and never null. ``rows`` is what the write itself counted; no job need count it.
-"""
+    With a ``kernel``, the body of a ``mapInArrow``, what it makes of the frame is stored, in
+    ``columns`` (DDL): given apart, so that the worker that makes the rows can write them as well.
+
+    The name is unique within one call of `connected_components`, a letter and then letters,
+    digits and underscores. A name that is stored already may be given back as it is: it holds
+    the same rows. The columns are bigint or boolean and never null. ``rows`` is what the write
+    itself counted; no job need count it.
+    """
+
+    def __call__(
+        self, name: str, frame: DataFrame, kernel: Kernel | None = None, columns: str | None = None
+    ) -> Materialised:
+        """The stored rows."""
 
 
 def connected_components(
@@ -61,18 +77,17 @@ def connected_components(
     edge_rows: int | None = None,
     finish_edges: int = FINISH_EDGES,
     partitions: int | None = None,
-) -> DataFrame:
+) -> Materialised:
     """Every node of the edges once, ``(node bigint, component bigint)``: its smallest fellow.
 
     In: ``(a bigint, b bigint)``, a row an edge; repeated, reversed and self edges are welcome,
     and a node without edges is named by an edge to itself. With ``edge_rows`` the frame is
     already a stored table of about that many rows; without, it is materialised first.
 
-    The result depends on nothing but the set of edges. It is a plan whose last step runs anew
-    each time it is read: store it before reading it twice. Cost of the large case, an edge: one
-    hash, about 1.4 shuffled rows of 18 bytes, a union in Python; 5 jobs with one level and 3
-    more with each further one. ``partitions`` of the shuffle are sized by rows unless given.
-    A null key fails the job with a ContractError.
+    The result depends on nothing but the set of edges, and is stored as ``solved``. Cost of the
+    large case, an edge: one hash, about 1.4 shuffled rows of 18 bytes, a union in Python; 5 jobs
+    with one level and 3 more with each further one. ``partitions`` of the shuffle are sized by
+    rows unless given. A null key fails the job with a ContractError.
     """
     ends = edges.select("a", "b")
     stored = materialise("edges", ends) if edge_rows is None else Materialised(ends, edge_rows)
@@ -84,24 +99,31 @@ def connected_components(
         # A long chain cut at random keeps most of its links; with the edges of a hub in one
         # slice it does not.
         local = stored.frame.repartition(spread, "b") if slow >= 2 else stored.frame
-        both = materialise(f"level_{level}", contracted(local, spread))
+        both = materialise(
+            f"level_{level}",
+            forests(local, spread),
+            contraction.unions,
+            "node bigint, root bigint, link boolean",
+        )
         links = materialise(f"links_{level}", links_of(both.frame))
         levels.append(Materialised(roots_of(both.frame), both.rows - links.rows))
         slow += links.rows > _SLOW * stored.rows
         stored = links
     if stored.rows > finish_edges:
         _log.warning("components.levels_exhausted", levels=len(levels), links=stored.rows)
-    return unwound(levels, stored, finish_edges)
+    finish = partial(contraction.finish, chunk_edges=max(finish_edges, contraction.CHUNK_EDGES))
+    if not levels:
+        return materialise("solved", stored.frame.coalesce(1), finish, COMPONENT)
+    last = stored.frame.coalesce(1).mapInArrow(finish, COMPONENT)
+    return materialise("solved", unwound(levels, Materialised(last, stored.rows)))
 
 
-def contracted(edges: DataFrame, partitions: int) -> DataFrame:
-    """One level: ``(node, root, link)``, the root of every node and the links between roots."""
-    forests = edges.mapInArrow(contraction.forests, "node bigint, root bigint")
+def forests(edges: DataFrame, partitions: int) -> DataFrame:
+    """``(node, root)``, star rows of slices of the edges, all those of a node in one partition."""
     # The count must be given: by it Spark neither splits nor merges, and `unions` has to see
     # all rows of a node.
-    return forests.repartition(partitions, "node").mapInArrow(
-        contraction.unions, "node bigint, root bigint, link boolean"
-    )
+    rows = edges.mapInArrow(contraction.forests, "node bigint, root bigint")
+    return rows.repartition(partitions, "node")
 
 
 def links_of(level: DataFrame) -> DataFrame:
@@ -114,19 +136,10 @@ def roots_of(level: DataFrame) -> DataFrame:
     return level.where("not link").select("node", "root")
 
 
-def finished(edges: DataFrame, chunk_edges: int) -> DataFrame:
-    """``(node, component)`` of all edges, by one task."""
-    kernel = partial(contraction.finish, chunk_edges=max(chunk_edges, contraction.CHUNK_EDGES))
-    return edges.coalesce(1).mapInArrow(kernel, "node bigint, component bigint")
-
-
-def unwound(levels: list[Materialised], rest: Materialised, chunk_edges: int) -> DataFrame:
-    """``(node, component)`` of the nodes of the first level, or of the rest if there is none."""
-    if not levels:
-        return finished(rest.frame, chunk_edges)
+def unwound(levels: list[Materialised], last: Materialised) -> DataFrame:
+    """``(node, component)`` of the nodes of the first level, from those of the last links."""
     # A root that is its own component needs no row, so there are no more rows than links.
-    known = finished(rest.frame, chunk_edges).where("node != component")
-    rows = rest.rows
+    known, rows = last.frame.where("node != component"), last.rows
     for level in reversed(levels):
         known = followed(level.frame, f.broadcast(known) if rows <= BROADCAST_ROWS else known)
         rows = level.rows

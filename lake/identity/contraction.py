@@ -20,7 +20,7 @@ pure; those on Arrow batches are the bodies of ``DataFrame.mapInArrow``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -91,14 +91,14 @@ def parts(component: Keys, a: Keys, b: Keys) -> tuple[Keys, Keys]:
 
 
 def forests(
-    batches: Iterator[pa.RecordBatch], chunk_edges: int = CHUNK_EDGES
+    batches: Iterable[pa.RecordBatch], chunk_edges: int = CHUNK_EDGES
 ) -> Iterator[pa.RecordBatch]:
     """Edges ``(a, b)`` in; ``(node, root)`` out: the star of each chunk, one after another."""
     for a, b in _chunks(batches, chunk_edges):
         yield from _rows(("node", "root"), star(a, b))
 
 
-def unions(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def unions(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Star rows ``(node, root)`` in; ``(node, root, link)`` out.
 
     A row with ``link`` false is a node and its root; one with ``link`` true is an edge between
@@ -112,7 +112,7 @@ def unions(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def finish(
-    batches: Iterator[pa.RecordBatch], chunk_edges: int = CHUNK_EDGES
+    batches: Iterable[pa.RecordBatch], chunk_edges: int = CHUNK_EDGES
 ) -> Iterator[pa.RecordBatch]:
     """All edges ``(a, b)`` in; ``(node, component)`` out, every node once.
 
@@ -128,7 +128,7 @@ def finish(
     yield from _rows(("node", "component"), solved)
 
 
-def part_counts(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def part_counts(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Rows ``(component, a, b)`` of whole components in; ``(component, parts)`` out: `parts`."""
     for component, a, b in _chunks(batches, None):
         yield from _rows(("component", "parts"), parts(component, a, b))
@@ -208,7 +208,7 @@ def _flatten(label: Codes, at: Codes | slice) -> None:
         label[at] = here = further
 
 
-def _chunks(batches: Iterator[pa.RecordBatch], rows: int | None) -> Iterator[tuple[Keys, ...]]:
+def _chunks(batches: Iterable[pa.RecordBatch], rows: int | None) -> Iterator[tuple[Keys, ...]]:
     """The columns of the batches, joined until another batch would exceed ``rows`` (None: all)."""
     held: list[pa.RecordBatch] = []
     count = 0

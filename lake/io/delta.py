@@ -27,7 +27,7 @@ from deltalake.exceptions import TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
 from lake.errors import CommitError, LakeError
-from lake.io.files import File, Layout, written
+from lake.io.files import File, Kernel, Layout, written
 from lake.io.objects import objects_for
 from lake.io.rewriting import DataFile, rewritten
 from lake.io.scratch import Stored, store_list, stored, stored_frame
@@ -474,13 +474,21 @@ class Lake:
             self.after_commit(table.name, f"wrote {len(gone)} files as {len(made.files)} of")
         return len(gone)
 
-    def scratch(self, name: str, frame: DataFrame) -> Scratch:
-        """The frame stored for this run and read back: its lineage ends there.
+    def scratch(
+        self,
+        name: str,
+        frame: DataFrame,
+        kernel: Kernel | None = None,
+        columns: str | None = None,
+    ) -> Scratch:
+        """The frame stored for this run and read back: its lineage ends there. With a ``kernel``
+        (of ``mapInArrow``) what it makes of the frame, in ``columns`` (DDL).
 
         A restarted run finds the rows whole or stores them again; they are never read half.
         Raises CommitError if they cannot be stored.
         """
-        return self.scratch_files(name, frame.schema, partial(stored_frame, frame))
+        write = partial(stored_frame, frame, kernel=kernel)
+        return self.scratch_files(name, columns or frame.schema, write)
 
     def scratch_files(
         self,

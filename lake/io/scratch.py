@@ -8,13 +8,15 @@ not there at all. The folder goes as a whole at the end of the run.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from lake.io.files import File, Layout, written
+from lake.io.files import File, Kernel, Layout, collected, files_of
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyspark.sql import DataFrame
 
     from lake.io.objects import Objects
@@ -48,9 +50,19 @@ def store_list(store: Objects, listed: str, files: Stored) -> None:
     store.put(listed, json.dumps({"files": files.files, "rows": files.rows}).encode())
 
 
-def stored_frame(frame: DataFrame, store: Objects, folder: str) -> Stored:
-    """The frame's rows in files below ``folder``, which is for this call alone.
+def stored_frame(
+    frame: DataFrame, store: Objects, folder: str, kernel: Kernel | None = None
+) -> Stored:
+    """The frame's rows, or what ``kernel`` makes of them, in files below ``folder``, which is for
+    this call alone.
 
-    Runs one job, besides those of the frame's own plan. Raises what Spark raises.
+    The worker that runs the kernel writes its rows, which so never go through the JVM. Runs one
+    job, besides those of the frame's own plan. Raises what Spark raises.
     """
-    return Stored.of(written(frame, store, Layout(folder)))
+    return Stored.of(collected(frame, partial(_files, store, Layout(folder), kernel)))
+
+
+def _files(
+    store: Objects, layout: Layout, kernel: Kernel | None, batches: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    return files_of(store, layout, kernel(batches) if kernel else batches)

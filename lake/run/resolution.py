@@ -9,10 +9,9 @@ it is given is in other raw components, and those never matter. It writes to scr
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, reduce
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -21,6 +20,7 @@ from lake.config import Config
 from lake.errors import ConservationError
 from lake.identity import conflicts, shared, stitching
 from lake.identity.components import (
+    Kernel,
     Materialised,
     broken_links,
     connected_components,
@@ -35,8 +35,16 @@ from lake.tables import VIOLATIONS
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-Store = Callable[[str, DataFrame], Scratch]
-"""Stores a frame under a name of its own and gives it back as read from there."""
+
+class Store(Protocol):
+    """Stores a frame, or what a kernel makes of it, under a name of its own and gives it back as
+    read from there."""
+
+    def __call__(
+        self, name: str, frame: DataFrame, kernel: Kernel | None = None, columns: str | None = None
+    ) -> Scratch:
+        """The stored rows."""
+
 
 SMALL_SETS = 1_000_000
 
@@ -153,12 +161,13 @@ class Resolver:
         # A graph that one task solves anyway need not be stored first.
         small = links.rows * 3 if links.rows < SMALL_SETS else None
 
-        def level(name: str, frame: DataFrame) -> Materialised:
-            stored = self.store(f"components_{name}", frame)
+        def level(
+            name: str, frame: DataFrame, kernel: Kernel | None = None, columns: str | None = None
+        ) -> Materialised:
+            stored = self.store(f"components_{name}", frame, kernel, columns)
             return Materialised(stored.frame, stored.rows)
 
-        found = connected_components(edges, level, edge_rows=small)
-        return self.store("components", found).frame
+        return connected_components(edges, level, edge_rows=small).frame
 
     def _check(self, edges: DataFrame, components: DataFrame) -> None:
         """Raises ConservationError unless every node is in one component, both ends of every link
