@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import chain
 from operator import attrgetter
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, cast
 
@@ -327,13 +328,30 @@ def instants(sent: Sequence[Sent]) -> Instants:
     """The instants of a column of times as sent; a whole column of like times costs next to
     nothing, a mixed one a microsecond a time."""
     try:
-        column = pc.cast(pa.array(sent, pa.string()), _UTC_MICROS)
-        present = column.is_valid().to_numpy(zero_copy_only=False)
-        micros = column.cast(pa.int64()).fill_null(-1).to_numpy()
+        return _cast(sent)
     except (pa.ArrowInvalid, pa.ArrowTypeError):
-        present = np.fromiter((s is not None for s in sent), np.bool_, len(sent))
-        each = (instant(s) for s in sent)
-        micros = np.fromiter((-1 if i is None else i for i in each), np.int64, len(sent))
+        micros = np.array([-1 if (i := instant(s)) is None else i for s in sent], np.int64)
+        return _instants(micros, np.array([s is not None for s in sent], np.bool_))
+
+
+def instants_of(columns: Sequence[Sequence[Sent]]) -> list[Instants]:
+    """`instants` of each of some columns of one length: of all at once, where they are alike."""
+    try:
+        together = _cast(list(chain.from_iterable(columns)))
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return list(map(instants, columns))
+    parts = (np.split(whole, len(columns)) for whole in together)
+    return [Instants(*part) for part in zip(*parts, strict=True)]
+
+
+def _cast(sent: Sequence[Sent]) -> Instants:
+    """The instants of texts that are all complete and name their zone; raises for others."""
+    column = pc.cast(pa.array(sent, pa.string()), _UTC_MICROS)
+    present = column.is_valid().to_numpy(zero_copy_only=False)
+    return _instants(column.view(pa.int64()).fill_null(-1).to_numpy(), present)
+
+
+def _instants(micros: NDArray[np.int64], present: NDArray[np.bool_]) -> Instants:
     known = (micros >= 0) & (micros <= _LAST)
     return Instants(np.where(known, micros, 0), known, present & ~known)
 

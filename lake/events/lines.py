@@ -13,22 +13,26 @@ An error of the store itself (OSError and the like) is not damage and goes to th
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from typing import BinaryIO, Final, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple, cast
+
+# zlib's own code, made fast for the processors of today: the same text, checks and words.
+from zlib_ng import zlib_ng as zlib
 
 LINE_LIMIT: Final = 1 << 20
 """Longest line in bytes, its end not counted."""
 HEAD: Final = 64 << 10
 """Bytes kept of a line that is refused."""
-BLOCK: Final = 4 << 20
-"""Bytes of text in a block, about."""
+BLOCK: Final = 256 << 10
+"""Bytes of text in a block, about: few enough to stay in a processor's cache while the block is
+unpacked, split and decoded."""
 
+_BROKEN: Final = cast(type[Exception], zlib.error)  # its stubs take it for an instance
 _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
 _READ = 128 << 10
-_PIECE = 1 << 20
+_PIECE = BLOCK
 
 
 class Block(NamedTuple):
@@ -65,14 +69,13 @@ def lines(
 ) -> Iterator[Block | LongLine | UnreadableRest]:
     """The object's lines in order, in blocks; long lines apart; at most one rest, at the end.
 
-    Takes a few times ``block`` of memory, whatever the object holds. A long line comes right
-    after the block of the lines around it.
+    Takes a few times ``limit`` and ``block`` of memory, whatever the object holds. A long line
+    comes right after the block of the lines around it.
     """
-    splitter = _Splitter(limit)
-    threshold = max(block, limit + 2)
+    splitter = _Splitter(limit, block)
     try:
         for piece in _without_bom(_text(stream)):
-            yield from splitter.fed(piece, threshold)
+            yield from splitter.fed(piece)
     except _Damage as damage:
         yield from splitter.split()
         yield splitter.rest(str(damage))
@@ -82,10 +85,11 @@ def lines(
 
 
 class _Splitter:
-    """Text in pieces of any size → lines. Holds at most a block and a piece."""
+    """Text in pieces of any size → lines. Holds at most a block, an unended line and a piece."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, block: int) -> None:
         self._limit = limit
+        self._block = block
         self._number = 1
         self._pieces: list[bytes] = []
         self._size = 0
@@ -94,8 +98,8 @@ class _Splitter:
         self._head = b""
         self._end = b""
 
-    def fed(self, piece: bytes, threshold: int) -> Iterator[Block | LongLine]:
-        """What is complete once ``threshold`` bytes are held."""
+    def fed(self, piece: bytes) -> Iterator[Block | LongLine]:
+        """What is complete once a block is held."""
         if self._long:
             cut = piece.find(b"\n")
             skipped = piece if cut < 0 else piece[:cut]
@@ -108,9 +112,9 @@ class _Splitter:
             piece = piece[cut + 1 :]
         self._pieces.append(piece)
         self._size += len(piece)
-        if self._size > threshold:
+        if self._size >= self._block:
             yield from self.split()
-            self._long = self._size > threshold
+            self._long = self._size > self._limit + len(b"\r")
             if self._long:
                 text = self._pieces[0]
                 self._head, self._end, self._pieces = text[:HEAD], text[-1:], []
@@ -211,7 +215,7 @@ def _unpacked(reads: Iterable[bytes]) -> Iterator[bytes]:
         raise _Damage("the gzip data end too early")
 
 
-def _inflated(member: zlib._Decompress, packed: bytes) -> tuple[bytes, str]:
+def _inflated(member: Any, packed: bytes) -> tuple[bytes, str]:
     """Up to ``_PIECE`` of text, and what is wrong right behind it, if anything.
 
     zlib throws away the text of the call it fails in, so the call is then repeated on a copy,
@@ -220,11 +224,11 @@ def _inflated(member: zlib._Decompress, packed: bytes) -> tuple[bytes, str]:
     before = member.copy()
     try:
         return member.decompress(packed, _PIECE), ""
-    except zlib.error as error:
+    except _BROKEN as error:
         return _salvaged(before, packed), str(error).rpartition(": ")[2]
 
 
-def _salvaged(member: zlib._Decompress, packed: bytes) -> bytes:
+def _salvaged(member: Any, packed: bytes) -> bytes:
     """The text before the damage that lies in ``packed``; it is less than ``_PIECE``."""
     good, bad = 0, len(packed)
     while bad - good > 1:
@@ -232,7 +236,7 @@ def _salvaged(member: zlib._Decompress, packed: bytes) -> bytes:
         try:
             member.copy().decompress(packed[:middle])
             good = middle
-        except zlib.error:
+        except _BROKEN:
             bad = middle
     text = bytearray(member.decompress(packed[:good]) if good else b"")
     tail = packed[good:bad]
@@ -240,6 +244,6 @@ def _salvaged(member: zlib._Decompress, packed: bytes) -> bytes:
         while more := member.decompress(tail, 1):
             text += more
             tail = member.unconsumed_tail
-    except zlib.error:
+    except _BROKEN:
         pass
     return bytes(text)

@@ -30,9 +30,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Raw
@@ -148,13 +148,53 @@ def set_key(identifiers: tuple[Identifier, ...]) -> bytes:
 
 
 def _key(pairs: Iterable[Identifier]) -> bytes:
-    text = "".join([f"{len(t)}:{t}{len(value)}:{value}" for t, value in pairs])
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+    return _hashed("".join([f"{len(t)}:{t}{len(value)}:{value}" for t, value in pairs]))
+
+
+_UNFED = hashlib.blake2b(digest_size=16)
+
+
+def _hashed(text: str) -> bytes:
+    state = _UNFED.copy()  # half the cost of setting one up
+    state.update(text.encode())
+    return state.digest()
+
+
+@dataclass
+class IdentitySets:
+    """The identity sets of many calls as columns: how many identifiers each call has, the types
+    and the values of all of them one after the other, the keys; by its row the type of a value
+    that is over the limit."""
+
+    counts: list[int] = field(default_factory=list)
+    types: list[str] = field(default_factory=list)
+    values: list[str] = field(default_factory=list)
+    keys: list[bytes | None] = field(default_factory=list)
+    too_long: dict[int, str] = field(default_factory=dict)
+
+    def append(self, found: IdentitySet) -> None:
+        """Adds the set of the next call."""
+        if found.too_long:
+            self.too_long[len(self.keys)] = found.too_long
+        self.counts.append(len(found.identifiers))
+        for t, value in found.identifiers:
+            self.types.append(t)
+            self.values.append(value)
+        self.keys.append(found.key)
+
+    def extend(self, others: IdentitySets) -> None:
+        """Adds the sets of the calls that come next."""
+        before = len(self.keys)
+        self.too_long.update((before + row, t) for row, t in others.too_long.items())
+        self.counts.extend(others.counts)
+        self.types.extend(others.types)
+        self.values.extend(others.values)
+        self.keys.extend(others.keys)
 
 
 @lru_cache(maxsize=8)
 def extractor(extraction: Extraction) -> Extractor:
-    """The extractor of these rules; one for all who ask, as it remembers what it has seen."""
+    """The extractor of these rules, compiled once for all who ask."""
     return Extractor(extraction)
 
 
@@ -180,10 +220,7 @@ def identifiers(
 
 
 class Extractor:
-    """Compiled rules: call it as `identifiers`. A memory of bounded size makes identifiers seen
-    before cost a look-up; it is pure all the same."""
-
-    _MEMORY = 1 << 16
+    """Compiled rules: call it as `identifiers`."""
 
     def __init__(self, extraction: Extraction) -> None:
         rules = {rule.type: rule for rule in extraction.identifiers}
@@ -203,9 +240,6 @@ class Extractor:
         self._traits = _Told(keyed + email)
         self._properties = _Told(keyed + (email if extraction.properties_email else []))
         self._context = _context(self._traits.shape)
-        #: What was met before: by all that a call tells, and by userId and anonymousId alone.
-        self._sets: dict[tuple[Identifier, ...], IdentitySet] = {}
-        self._plain: dict[tuple[str | None, str | None], IdentitySet] = {}
 
     def __call__(
         self,
@@ -225,7 +259,7 @@ class Extractor:
             self._properties.add(self._properties.shape.read(properties), nested)
         if context:
             self._add_context(self._context.read(context), nested)
-        return self._remembered(self._sent(kind, user_id, anonymous_id, nested))
+        return self._set(self._sent(kind, user_id, anonymous_id, nested))
 
     def column(
         self,
@@ -235,20 +269,39 @@ class Extractor:
         contexts: Sequence[Raw],
         traits: Sequence[Raw],
         properties: Sequence[Raw],
-    ) -> list[IdentitySet]:
+    ) -> IdentitySets:
         """The identity sets of many calls, given field by field, as a call of each would give
-        them; most of a batch's calls carry what others did, and cost a look-up."""
+        them. Most calls carry a userId and an anonymousId in their normal form and nothing else:
+        what `_set` gives for such a call is written down without a detour."""
         nested = self._nested(kinds, contexts, traits, properties)
-        sets = list(map(self._plain.get, zip(user_ids, anonymous_ids, strict=True)))
-        aliases = {i for i, kind in enumerate(kinds) if kind == "alias"}
-        for row in nested.keys() | aliases:
-            pair = user_ids[row], anonymous_ids[row]
-            sets[row] = self._remembered(self._sent(kinds[row], *pair, nested.get(row, ())))
-        for row in [i for i, known in enumerate(sets) if known is None]:
-            pair = user_ids[row], anonymous_ids[row]
-            found = sets[row] = self._set(self._sent("track", *pair, ()))
-            self._remember(self._plain, pair, found)
-        return cast(list[IdentitySet], sets)
+        users = user_ids if "user_id" in self._named else [None] * len(kinds)
+        devices = anonymous_ids if "anonymous_id" in self._named else [None] * len(kinds)
+        normal = self._are_normal("user_id", users) and self._are_normal("anonymous_id", devices)
+        sets = IdentitySets()
+        counts, types, values, keys = sets.counts, sets.types, sets.values, sets.keys
+        for row, (kind, user, device) in enumerate(zip(kinds, users, devices, strict=True)):
+            if row in nested or kind == "alias" or not normal:
+                sets.append(self._set(self._sent(kind, user, device, nested.get(row, ()))))
+                continue
+            text, count = "", 0
+            if device:
+                text, count = f"12:anonymous_id{len(device)}:{device}", 1
+                types.append("anonymous_id")
+                values.append(device)
+            if user:
+                text, count = f"{text}7:user_id{len(user)}:{user}", count + 1
+                types.append("user_id")
+                values.append(user)
+            counts.append(count)
+            keys.append(_hashed(text) if text else None)
+        return sets
+
+    def _are_normal(self, identifier: str, values: Sequence[str | None]) -> bool:
+        """Whether it is seen at once that all values of the type are in their normal form."""
+        if self._normalisers.get(identifier, normalise.exact) is not normalise.exact:
+            return False
+        present = [value for value in values if value]
+        return normalise.are_exact(present) and max(map(len, present), default=0) <= VALUE_LIMIT
 
     def _nested(
         self,
@@ -285,18 +338,6 @@ class Extractor:
                 found.append(("anonymous_id", anonymous_id))
             found += nested
         return tuple(found)
-
-    def _remembered(self, sent: tuple[Identifier, ...]) -> IdentitySet:
-        known = self._sets.get(sent)
-        if known is None:
-            known = self._set(sent)
-            self._remember(self._sets, sent, known)
-        return known
-
-    def _remember(self, memory: dict[Any, IdentitySet], key: Any, known: IdentitySet) -> None:
-        if len(memory) >= self._MEMORY:
-            memory.clear()
-        memory[key] = known
 
     def _add_context(self, context: Any, found: list[Identifier]) -> None:
         if context is None:
@@ -336,17 +377,16 @@ class Extractor:
 
     def _set(self, sent: tuple[Identifier, ...]) -> IdentitySet:
         normal, too_long = [], None
-        for pair in sent:
-            t, value = pair
+        for t, value in sent:
             if len(value) > VALUE_LIMIT:
                 too_long = too_long or t
                 continue
             text = self._normalisers.get(t, normalise.exact)(value)
             if text is not None:
-                normal.append(pair if text is value else (t, text))
+                normal.append((t, text))
         if not normal:
             return IdentitySet((), None, too_long)
-        pairs = tuple(sorted(set(normal))) if len(normal) > 1 else tuple(normal)
+        pairs = tuple(sorted(set(normal)))
         return IdentitySet(pairs, _key(pairs), too_long)
 
 

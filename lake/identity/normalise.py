@@ -9,7 +9,7 @@ Unicode's normal form NFC, and not empty.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial
 from typing import Final, NamedTuple, TypeAlias
 
@@ -34,6 +34,17 @@ def exact(value: str) -> str | None:
     if not value.isascii():
         value = unicodedata.normalize("NFC", value)
     return value.strip() or None
+
+
+def are_exact(values: Iterable[str]) -> bool:
+    """Whether many values are seen at once to be what `exact` makes of them: ASCII without any
+    white space.
+
+    >>> are_exact(["a", "b"]), are_exact(["a", " b"]), are_exact(["\u00e9"])
+    (True, False, False)
+    """
+    text = "".join(values)
+    return not text or (text.isascii() and text.split(None, 1) == [text])
 
 
 def lower(value: str) -> str | None:

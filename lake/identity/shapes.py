@@ -13,7 +13,6 @@ Text: TypeAlias = Raw | bytes | str | None
 """JSON text; None or empty where there is none."""
 
 _ABSENT = Raw(b"")
-_EMPTY = Raw(b"{}")
 _GROUP = 64
 _FEW_KEYS = 3
 _REFUSED = (msgspec.MsgspecError, ValueError, RecursionError)
@@ -54,11 +53,13 @@ class Shape:
         each. A row that tells nothing costs next to nothing."""
         found: list[tuple[int, Any]] = []
         nothing = self._nothing
-        for at in range(0, len(texts), _GROUP):
-            group = texts[at : at + _GROUP]
-            if self._may_tell(group):
-                read = self._read([text or _EMPTY for text in group])
-                found += [(at + i, each) for i, each in enumerate(read) if each != nothing]
+        rows = [row for row, text in enumerate(texts) if text]
+        for at in range(0, len(rows), _GROUP):
+            group = rows[at : at + _GROUP]
+            sent = [texts[row] for row in group]
+            if self._may_tell(sent):
+                told = zip(group, self._read(sent), strict=True)
+                found += [pair for pair in told if pair[1] != nothing]
         return found
 
     def _read(self, group: Sequence[Raw]) -> list[Any]:

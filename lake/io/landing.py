@@ -4,8 +4,9 @@ each object with what became of it.
 The ``lines`` of an object's row is the number of its call rows and rejected rows.
 
 What costs here is not JSON but making columns of Python values one by one. So nested objects
-are never decoded to be written: their texts are joined and given their offsets, times are cast
-a column at a time, and what a call's identifiers are is remembered.
+are never decoded to be written: their texts are joined and given their offsets, and times are
+cast a column at a time. Each block of lines is decoded, taken apart and searched for identifiers
+while the processor's caches still have it; Arrow arrays are made of many blocks at once.
 """
 
 from __future__ import annotations
@@ -17,8 +18,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import chain
-from operator import attrgetter, itemgetter
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, cast
 
@@ -31,14 +30,15 @@ from lake.events.calls import (
     NAMES,
     NESTED,
     TIMES,
+    Call,
     Sent,
     fields,
-    instants,
+    instants_of,
     payload_hash,
 )
 from lake.events.lines import HEAD, LINE_LIMIT, Block, LongLine, UnreadableRest, lines
 from lake.events.rejection import Reason, Rejection
-from lake.identity.identifiers import VALUE_LIMIT, Extraction, IdentitySet, extractor
+from lake.identity.identifiers import VALUE_LIMIT, Extraction, IdentitySets, extractor
 from lake.io.objects import ObjectChanged, ObjectMissing
 from lake.tables import STAGED_LINES
 
@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 _ROWS: Final = 2048
-_REFUSED_BYTES: Final = 4 << 20
+_BYTES: Final = 4 << 20
+_AT_ONCE: Final = 512
 _IN_MEMORY: Final = 16 << 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ABSENT: Final = Raw(b"")
@@ -94,8 +95,8 @@ def staged_lines(objects: DataFrame, reading: Reading) -> DataFrame:
 def record_batches(
     reading: Reading, manifest: Iterable[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
-    """What a worker gives for its part of the manifest: batches of at most 2,048 rows of one
-    kind, an object's own row behind its lines."""
+    """What a worker gives for its part of the manifest: batches of about 2,048 rows or 4 MiB, all
+    rows of one kind, an object's own row behind its lines."""
     with _without_collector():
         for entries in manifest:
             for entry in entries.to_pylist():
@@ -119,10 +120,32 @@ def _without_collector() -> Iterator[None]:
 class _Calls:
     """Accepted calls, as lists of equal length; their fields by name."""
 
-    lines: Sequence[bytes]
-    numbers: Sequence[int]
-    fields: Mapping[str, Sequence[Any]]
-    sets: list[IdentitySet]
+    numbers: list[int] = field(default_factory=list)
+    digests: list[bytes] = field(default_factory=list)
+    fields: dict[str, list[Any]] = field(
+        default_factory=lambda: {f: [] for f in Call.__struct_fields__}
+    )
+    sets: IdentitySets = field(default_factory=IdentitySets)
+    size: int = 0
+
+    def add(
+        self,
+        numbers: Sequence[int],
+        lines: Sequence[bytes],
+        fields: Mapping[str, Sequence[Any]],
+        sets: IdentitySets,
+    ) -> None:
+        self.numbers.extend(numbers)
+        self.digests.extend(map(payload_hash, lines))
+        for name, column in self.fields.items():
+            column.extend(fields[name])
+        self.sets.extend(sets)
+        self.size += sum(map(len, lines))
+
+    @property
+    def full(self) -> bool:
+        """Whether they are enough for a record batch."""
+        return len(self.numbers) >= _ROWS or self.size >= _BYTES
 
 
 @dataclass
@@ -145,7 +168,7 @@ class _Refused:
     @property
     def full(self) -> bool:
         """Whether they are enough for a record batch."""
-        return len(self.numbers) >= _ROWS or self.size >= _REFUSED_BYTES
+        return len(self.numbers) >= _ROWS or self.size >= _BYTES
 
 
 class _LandingObject:
@@ -156,6 +179,7 @@ class _LandingObject:
         self._reading = reading
         self._extractor = extractor(reading.extraction)
         self._modified = (entry["last_modified"] - _EPOCH) // timedelta(microseconds=1)
+        self._calls = _Calls()
         self._refused = _Refused()
         self._lines = 0
         self._state = "read"
@@ -191,36 +215,41 @@ class _LandingObject:
     def _line_batches(self, stream: BinaryIO) -> Iterator[pa.RecordBatch]:
         for part in lines(stream, self._reading.line_limit):
             if isinstance(part, Block):
-                for at in range(0, len(part.lines), _ROWS):
-                    rows = slice(at, at + _ROWS)
-                    accepted = self._accepted(part.lines[rows], part.numbers[rows])
-                    if accepted.sets:
-                        yield self._call_batch(accepted)
-                    if self._refused.full:
-                        yield self._refused_batch()
+                for at in range(0, len(part.lines), _AT_ONCE):
+                    some = slice(at, at + _AT_ONCE)
+                    self._read(part.lines[some], part.numbers[some])
+                    if self._calls.full:
+                        yield self._call_batch()
             else:
                 self._refuse(part)
-                if self._refused.full:
-                    yield self._refused_batch()
+            if self._refused.full:
+                yield self._refused_batch()
+        if self._calls.numbers:
+            yield self._call_batch()
         if self._refused.numbers:
             yield self._refused_batch()
 
-    def _accepted(self, found: Sequence[bytes], numbers: Sequence[int]) -> _Calls:
-        """The calls of these lines; the others are refused."""
+    def _read(self, found: Sequence[bytes], numbers: Sequence[int]) -> None:
+        """Adds these lines to the calls or to what is refused."""
         values, refused = fields(found)
-        sets = self._extractor.column(*(values[f] for f in _EXTRACTED_FROM))
-        kept: Sequence[int] = [i for i in range(len(found)) if i not in refused]
-        if any(map(attrgetter("too_long"), sets)):
-            for i, each in zip(kept, sets, strict=True):
-                if each.too_long:
-                    why = f"a value of {each.too_long} is over {VALUE_LIMIT} characters"
-                    refused[i] = Rejection(Reason.IDENTIFIER_TOO_LONG, why)
-            fit = [row for row, each in enumerate(sets) if not each.too_long]
-            values = {f: [column[row] for row in fit] for f, column in values.items()}
-            kept, sets = [kept[row] for row in fit], [sets[row] for row in fit]
-        for i, rejection in sorted(refused.items()):
-            self._refused.add(numbers[i], rejection, found[i], len(found[i]))
-        return _Calls([found[i] for i in kept], [numbers[i] for i in kept], values, sets)
+        sets = self._extracted(values)
+        if refused or sets.too_long:
+            kept = [i for i in range(len(found)) if i not in refused]
+            for row, t in sets.too_long.items():
+                why = f"a value of {t} is over {VALUE_LIMIT} characters"
+                refused[kept[row]] = Rejection(Reason.IDENTIFIER_TOO_LONG, why)
+            for i, rejection in sorted(refused.items()):
+                self._refused.add(numbers[i], rejection, found[i], len(found[i]))
+            if sets.too_long:
+                fit = [row for row in range(len(kept)) if row not in sets.too_long]
+                values = {f: [column[row] for row in fit] for f, column in values.items()}
+                sets = self._extracted(values)
+            kept = [i for i in kept if i not in refused]
+            found, numbers = [found[i] for i in kept], [numbers[i] for i in kept]
+        self._calls.add(numbers, found, values, sets)
+
+    def _extracted(self, values: Mapping[str, Sequence[Any]]) -> IdentitySets:
+        return self._extractor.column(*(values[f] for f in _EXTRACTED_FROM))
 
     def _refuse(self, part: LongLine | UnreadableRest) -> None:
         if isinstance(part, LongLine):
@@ -231,17 +260,18 @@ class _LandingObject:
             self._state = "damaged"
         self._refused.add(part.number, why, part.head, part.bytes)
 
-    def _call_batch(self, accepted: _Calls) -> pa.RecordBatch:
-        rows = len(accepted.sets)
+    def _call_batch(self) -> pa.RecordBatch:
+        calls, self._calls = self._calls, _Calls()
+        rows = len(calls.numbers)
         self._lines += rows
         columns = {
-            **{c: pa.array(accepted.fields[c], pa.string()) for c in _SCALARS},
-            **{c: _json_texts(accepted.fields[c]) for c in NESTED},
-            **_time_columns({c: accepted.fields[c] for c in TIMES}, self._modified),
-            **_identity_columns(accepted.sets),
+            **{c: pa.array(calls.fields[c], pa.string()) for c in _SCALARS},
+            **{c: _json_texts(calls.fields[c]) for c in NESTED},
+            **_time_columns({c: calls.fields[c] for c in TIMES}, self._modified),
+            **_identity_columns(calls.sets),
             "extraction": pa.repeat(self._reading.extraction.fingerprint, rows),
-            "payload_hash": pa.array(list(map(payload_hash, accepted.lines)), pa.binary()),
-            "line": pa.array(accepted.numbers, pa.int64()),
+            "payload_hash": pa.array(calls.digests, pa.binary()),
+            "line": pa.array(calls.numbers, pa.int64()),
         }
         return self._batch("call", rows, columns)
 
@@ -286,7 +316,7 @@ def _json_texts(sent: Sequence[Raw]) -> pa.Array:
 
 def _time_columns(sent: Mapping[str, Sequence[Sent]], modified: int) -> dict[str, pa.Array]:
     """The four times, and the received one that is never null, with its day and origin."""
-    times = {name: instants(column) for name, column in sent.items()}
+    times = dict(zip(sent, instants_of(list(sent.values())), strict=True))
     rows = len(sent["received_at"])
     received = np.full(rows, modified, np.int64)
     origin = np.full(rows, len(TIMES), np.int8)
@@ -294,24 +324,22 @@ def _time_columns(sent: Mapping[str, Sequence[Sent]], modified: int) -> dict[str
         received = np.where(times[name].known, times[name].micros, received)
         origin = np.where(times[name].known, np.int8(i), origin)
     bad = sum((t.bad.astype(np.int32) for t in times.values()), np.zeros(rows, np.int32))
-    columns = {c: pa.array(t.micros, mask=~t.known).cast(_INSTANT) for c, t in times.items()}
+    columns = {c: pa.array(t.micros, mask=~t.known).view(_INSTANT) for c, t in times.items()}
     return columns | {
-        "received_at": pa.array(received).cast(_INSTANT),
+        "received_at": pa.array(received).view(_INSTANT),
         "received_at_from": _FROM.take(pa.array(origin)),
         "received_date": pa.array((received // _DAY_MICROS).astype(np.int32)).cast(pa.date32()),
         "bad_times": pa.array(bad),
     }
 
 
-def _identity_columns(sets: Sequence[IdentitySet]) -> dict[str, pa.Array]:
+def _identity_columns(sets: IdentitySets) -> dict[str, pa.Array]:
     listed = _SCHEMA.field("identifiers").type
-    found = list(map(attrgetter("identifiers"), sets))
-    pairs = list(chain.from_iterable(found))
-    texts = [pa.array(list(map(itemgetter(i), pairs)), pa.string()) for i in (0, 1)]
-    offsets = np.zeros(len(sets) + 1, np.int32)
-    np.cumsum(np.fromiter(map(len, found), np.int32, len(found)), out=offsets[1:])
+    texts = [pa.array(column, pa.string()) for column in (sets.types, sets.values)]
+    offsets = np.zeros(len(sets.counts) + 1, np.int32)
+    np.cumsum(np.fromiter(sets.counts, np.int32, len(sets.counts)), out=offsets[1:])
     flat = pa.StructArray.from_arrays(texts, fields=list(listed.value_type))
     return {
         "identifiers": pa.ListArray.from_arrays(pa.array(offsets), flat, type=listed),
-        "identity_set": pa.array(list(map(attrgetter("key"), sets)), pa.binary()),
+        "identity_set": pa.array(sets.keys, pa.binary()),
     }

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 #: Columns of many values gain nothing from a dictionary and pay for it.
 _DISTINCT: Final = frozenset(
     ("message_id", "context", "traits", "properties", "payload_hash", "line", "raw", "detail")
-).union(("received_at", "sent_at", "timestamp", "original_timestamp"))
+).union(
+    ("user_id", "anonymous_id", "identity_set"),
+    ("received_at", "sent_at", "timestamp", "original_timestamp"),
+)
 _REPEATED: Final = tuple(c.name for c in STAGED_LINES.columns if c.name not in _DISTINCT)
 
 

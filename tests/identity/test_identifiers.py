@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import Raw
 from ruamel.yaml import YAML
@@ -20,6 +20,7 @@ from lake.identity.identifiers import (
     Extraction,
     IdentifierRule,
     IdentitySet,
+    IdentitySets,
     extractor,
     identifiers,
     set_key,
@@ -161,16 +162,6 @@ def test_rules_that_make_no_sense_are_refused(settings: dict[str, Any], message:
         Extraction(**settings)
 
 
-def test_what_was_seen_before_changes_nothing() -> None:
-    bodies = [{"type": "track", "userId": f"u{i % 50}", "anonymousId": f"a{i}"} for i in range(200)]
-    small = extractor.__wrapped__(Extraction())
-    small._MEMORY = 7
-
-    got = [small(b["type"], b["userId"], b["anonymousId"], None, None, None) for b in bodies * 2]
-
-    assert got == [found(Extraction(), b) for b in bodies * 2]
-
-
 EXTERNAL = b'{"externalIds":[{"id":"e","type":"plan","collection":"users","encoding":"none"}]}'
 TEXTS = [b"", b"null", b"7", b"{}", b'{"email":"a@x.com"}', b'{"\\u0065mail":"b@x.com"}',
          b'{"email":7}', b'{"email":[1]}', b'{"traits":{"email":"c@x.com"}}', b'{"device":null}',
@@ -178,14 +169,51 @@ TEXTS = [b"", b"null", b"7", b"{}", b'{"email":"a@x.com"}', b'{"\\u0065mail":"b@
          EXTERNAL]  # fmt: skip
 told = st.sampled_from(TEXTS).map(Raw)
 kinds = st.sampled_from(["identify", "track", "page", "screen", "group", "alias"])
-calls = st.tuples(kinds, *[st.sampled_from([None, "", "1", " 1 ", "x" * 1001])] * 2, *[told] * 3)
+own = st.sampled_from([None, "", "1", " 1 ", "a b", "e\u0301", "\u2003x", "x" * 1000, "x" * 1001])
+calls = st.tuples(kinds, own, own, told, told, told)
+RULES = [
+    Extraction(),
+    Extraction(properties_email=False),
+    Extraction((IdentifierRule("email"), IdentifierRule("user_id"))),
+    Extraction((IdentifierRule("user_id", None, "email"), IdentifierRule("anonymous_id"))),
+    Extraction((IdentifierRule("user_id", "email"), IdentifierRule("anonymous_id", "email"))),
+]
 
 
-@given(st.lists(calls, max_size=150), st.booleans())
+@given(st.lists(calls, max_size=150), st.sampled_from(RULES))
+@example([("track", "u1", f"a{i}", *[Raw(b"")] * 3) for i in range(9)], RULES[0])
+@example([("alias", "u1", "a1", *[Raw(b"")] * 3), ("page", None, None, *[Raw(b"")] * 3)], RULES[0])
 def test_a_column_of_calls_has_the_identifiers_of_each_call_alone(
-    sent: list[Any], properties_email: bool
+    sent: list[Any], extraction: Extraction
 ) -> None:
-    extraction = Extraction(properties_email=properties_email)
     columns = zip(*sent, strict=True) if sent else [()] * 6
 
-    assert extractor(extraction).column(*columns) == [identifiers(extraction, *c) for c in sent]
+    got = extractor(extraction).column(*columns)
+
+    alone = [identifiers(extraction, *call) for call in sent]
+    pairs = [pair for each in alone for pair in each.identifiers]
+    assert got == IdentitySets(
+        counts=[len(each.identifiers) for each in alone],
+        types=[t for t, _ in pairs],
+        values=[value for _, value in pairs],
+        keys=[each.key for each in alone],
+        too_long={row: each.too_long for row, each in enumerate(alone) if each.too_long},
+    )
+
+
+def test_the_sets_of_more_calls_are_added_behind() -> None:
+    parts = [identifiers(Extraction(), "track", user, "a" * n, None) for user, n in PARTS]
+    whole, first, second = IdentitySets(), IdentitySets(), IdentitySets()
+    for each in parts:
+        whole.append(each)
+    for into, some in ((first, parts[:2]), (second, parts[2:])):
+        for each in some:
+            into.append(each)
+
+    first.extend(second)
+
+    assert first == whole
+    assert whole.too_long == {1: "anonymous_id", 3: "anonymous_id"}
+
+
+PARTS = [("u1", 1), (None, 1001), ("u2", 2), ("u3", 1001), (None, 0)]
