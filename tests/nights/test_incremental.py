@@ -16,6 +16,7 @@ from pyspark.sql import SparkSession
 from jobs.verify import verify
 from lake.progress import Progress
 from tests.support import worlds
+from tests.support.collisions import colliding
 from tests.support.nights import AS_OF, Site, land
 
 Calls = list[dict[str, Any]]
@@ -104,10 +105,27 @@ def test_two_hundred_histories_of_twelve_nights_equal_a_rebuild(
     history(tmp_path, worlds.Lake(strategy=strategy), count=200, nights=12, seed=5)
 
 
+def twin(night: int, user: str) -> dict[str, Any]:
+    arrived = worlds.START + timedelta(days=night)
+    ids = worlds.external_ids([("user_id", user), ("email", f"twin{night}@x.com")])
+    return {
+        "type": "track",
+        "messageId": f"twin-{night}",
+        "receivedAt": arrived.isoformat(),
+        "context": {"externalIds": ids},
+    }
+
+
 def history(folder: Path, rules: worlds.Lake, *, count: int, nights: int, seed: int) -> None:
-    """Nights of many worlds at once, which never meet; each night is compared with a rebuild."""
+    """Nights of many worlds at once, which never meet; each night is compared with a rebuild.
+
+    Besides, two people whose user ids have one 64-bit key come a night apart.
+    """
     calls = worlds.worlds(count, seed)
     parts = sliced(calls, nights, seed)
+    twins = colliding("user_id")
+    for night, user in enumerate(twins):
+        parts[night].append(twin(night, user))
     site = rules.site(folder, parts[0], "night-0.jsonl")
     first = site.run(AS_OF)
     assert first["pass"] == "full"
@@ -120,3 +138,5 @@ def history(folder: Path, rules: worlds.Lake, *, count: int, nights: int, seed: 
         passes.append(record["pass"])
         assert_same(site, told)
     assert passes.count("incremental") >= nights - 3
+    homes = {row["value"]: row["profile_id"] for row in site.dicts("profile_identifiers")}
+    assert homes[twins[0]] != homes[twins[1]]

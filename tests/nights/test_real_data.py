@@ -17,8 +17,10 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
+from jobs.verify import verify
+from lake.progress import Progress
 from tests.support.graphs import union_find
-from tests.support.nights import AS_OF, Site, partition, site
+from tests.support.nights import AS_OF, Site, land, partition, site
 
 FILES = {
     "crm": "multi-source-crm/segment_events.jsonl.gz",
@@ -131,3 +133,22 @@ def expected(landing: Path, source: str, normal: Callable[[str], str | None] | N
         calls.append((body["messageId"], nodes[0]))
     root = union_find(edges)
     return partition((message, root[node]) for message, node in calls)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize(("source", "digits"), [("crm", 7), ("scipy", 4)])
+def test_month_by_month_and_year_by_year_is_as_all_at_once(
+    spark: SparkSession, landing: Path, tmp_path: Path, source: str, digits: int
+) -> None:
+    lines = gzip.decompress((landing / source / "events.jsonl.gz").read_bytes()).splitlines()
+    parts: dict[str, list[bytes]] = {}
+    for line in lines:
+        parts.setdefault(json.loads(line)["receivedAt"][:digits], []).append(line)
+    lake = site(tmp_path, {source: tmp_path / "landing"}, identity=identity(STAGES[-1][0]))
+    passes = []
+    for night, part in enumerate(sorted(parts)):
+        land(tmp_path / "landing" / f"{part}.jsonl", parts[part])
+        passes.append(lake.run(AS_OF + timedelta(days=night))["pass"])
+    assert passes == ["full", *["incremental"] * (len(parts) - 1)]
+    assert verify(lake.place.config, progress=Progress(quiet=True))["same"]
