@@ -109,7 +109,7 @@ class Resolver:
         exceptions = self._exceptional(identifiers)
         links = self.store("links", stitching.links(sets, exceptions))
         components = self._raw_components(links)
-        self._check(stitching.edges(links.frame), components)
+        self._check(self._edges(links.frame), components)
         linked = stitching.linked_identifiers(identifiers, exceptions, components)
         of_sets = stitching.set_components(links.frame, components)
         outcome = None
@@ -155,9 +155,7 @@ class Resolver:
 
     def _raw_components(self, links: Scratch) -> DataFrame:
         """Connected components over what the guards left and the overrides join."""
-        edges = stitching.edges(links.frame)
-        if pairs := self.rules.always_together:
-            edges = edges.unionByName(stitching.override_edges(self.spark, pairs))
+        edges = self._edges(links.frame)
         # A graph that one task solves anyway need not be stored first.
         small = links.rows * 3 if links.rows < SMALL_SETS else None
 
@@ -168,6 +166,13 @@ class Resolver:
             return Materialised(stored.frame, stored.rows)
 
         return connected_components(edges, level, edge_rows=small).frame
+
+    def _edges(self, links: DataFrame) -> DataFrame:
+        """What the sets link, and what the overrides join."""
+        edges = stitching.edges(links)
+        if pairs := self.rules.always_together:
+            edges = edges.unionByName(stitching.override_edges(self.spark, pairs))
+        return edges
 
     def _check(self, edges: DataFrame, components: DataFrame) -> None:
         """Raises ConservationError unless every node is in one component, both ends of every link
