@@ -76,6 +76,10 @@ def test_explain_tells_which_calls_made_two_customers_of_a_kiosk_one_and_what_pa
     assert f"{one[1]} and user_id {other[1]} are one person" in text
     assert first in text
     assert found["cut"]["calls"]
+    blocked = {(value["type"], value["value"]) for value in found["cut"]["blocked"]}
+    assert len(blocked) == 2
+    assert blocked <= kiosk
+    assert "which the same calls carry" in text
     assert f"never_together,user_id,{one[1]},user_id,{other[1]}" in text
 
 

@@ -11,21 +11,21 @@ import pytest
 from pyspark.sql import SparkSession
 from ruamel.yaml import YAML
 
+from lake.identity.identifiers import SEGMENT_DEFAULTS
 from tests.support.nights import land, site
 
 CASES = YAML(typ="safe").load(Path(__file__).parents[1] / "cases" / "extraction.yaml")
 
 
 def identity(rules: dict[str, Any]) -> dict[str, Any]:
-    """The rules of a case as a configuration has them."""
-    told = dict(rules)
-    named = told.pop("identifiers", None)
-    if named is not None:
-        told["identifiers"] = {
-            rule["type"]: {k: v for k, v in rule.items() if k not in ("type", "options")}
-            | rule.get("options", {})
-            for rule in named
-        }
+    """The rules of a case as a configuration has them; values are compared as they are."""
+    told = {"identifiers": [{"type": each.type} for each in SEGMENT_DEFAULTS], **rules}
+    told["identifiers"] = {
+        rule["type"]: {"normalise": "exact"}
+        | {k: v for k, v in rule.items() if k not in ("type", "options")}
+        | rule.get("options", {})
+        for rule in told["identifiers"]
+    }
     return told
 
 
