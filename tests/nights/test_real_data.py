@@ -120,22 +120,25 @@ def test_authors_under_limits_are_those_of_the_oracle_and_without_any_those_of_c
         lake.run(AS_OF + timedelta(days=number))
         return lake
 
-    free = {"limit": None, "normalise": "exact"}
+    free = {"limit": None, "normalise": "lower"}
     generous = night(
-        0, {"git_name": free, "email": free}, caps={"merges": 10**6, "mappings": 10**6}
+        0, {"git_name": {"limit": None}, "email": free}, caps={"merges": 10**6, "mappings": 10**6}
     )
     authors = found(generous)["web"]
     assert authors == expected(landing, "scipy", None)
     assert authors.total() == 1931
     assert generous.dicts("violations") == []
 
-    types = {"git_name": {"limit": 1}, "email": {"limit": 5, "normalise": "exact"}}
+    types = {"git_name": {"limit": 1}, "email": {"limit": 5, "normalise": "lower"}}
     for number, on_limit in enumerate(("drop_lowest", "drop_conflict"), 1):
         lake = night(number, types, on_limit=on_limit)
         settings = Settings(
             on_limit=on_limit,
             unknown_types="ignore",
-            identifiers=(Identifier("git_name", limit=1), Identifier("email", limit=5)),
+            identifiers=(
+                Identifier("git_name", limit=1),
+                Identifier("email", limit=5, normalise="lower"),
+            ),
         )
         assert len(lake.dicts("violations")) > 100
         assert differences(lake, judge(lines(calls), settings)) == {}
