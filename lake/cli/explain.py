@@ -119,9 +119,9 @@ class _Told:
         return {
             "identity_sets": [key.hex() for key in sets],
             "calls": self.calls(sets),
-            "in_every_path": [list(i) for i in cut.single],
+            "in_every_path": [[list(i) for i in hub] for hub in cut.hubs],
             "override": never_together(one, other),
-            "blocked": None if hub is None else {"type": hub[0], "value": hub[1]},
+            "blocked": [{"type": kind, "value": value} for kind, value in hub],
         }
 
 
@@ -156,13 +156,16 @@ def never_together(one: Identifier, other: Identifier) -> str:
     return line.getvalue()
 
 
-def to_block(cut: Cut, evidence: Evidence, rules: Rules) -> Identifier | None:
-    """The identifier of every path that is likeliest to be nobody's.
+def to_block(cut: Cut, evidence: Evidence, rules: Rules) -> tuple[Identifier, ...]:
+    """The hub of every path that is likeliest to be nobody's; empty where there is none.
 
-    One of a type of which a person may have several, carried by the most sets; then the first.
+    One of types of which a person may have several, carried by the most sets; then the first.
     """
 
-    def sets(identifier: Identifier) -> int:
-        return sum(identifier in identifiers for identifiers in evidence.values())
+    def sets(hub: tuple[Identifier, ...]) -> int:
+        return sum(hub[0] in identifiers for identifiers in evidence.values())
 
-    return min(cut.single, key=lambda i: (rules.limit(i[0]).count == 1, -sets(i)), default=None)
+    def unique(hub: tuple[Identifier, ...]) -> bool:
+        return any(rules.limit(kind).count == 1 for kind, _ in hub)
+
+    return min(cut.hubs, key=lambda hub: (unique(hub), -sets(hub)), default=())

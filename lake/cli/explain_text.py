@@ -160,10 +160,23 @@ class _Told:
         yield "  If they are two people, a line of the overrides file keeps them apart:"
         yield f"    {never_together(one, other)}"
         hub = to_block(cut, person.evidence, person.known.explained.rules)
-        if hub is not None:
-            blocked = f"{{{hub[0]}: {{values: [{json.dumps(hub[1], ensure_ascii=False)}]}}}}"
-            yield f"  Every path goes through {_named(hub)}. If that identifies nobody, block it:"
-            yield f"    identity: {{blocked: {{by_type: {blocked}}}}}"
+        if hub:
+            yield from self.hub(hub)
+
+    def hub(self, hub: tuple[Identifier, ...]) -> Iterator[str]:
+        """What every path goes through, and the line that takes it out of the graph."""
+        by_type: dict[str, list[str]] = {}
+        for kind, value in hub:
+            by_type.setdefault(kind, []).append(json.dumps(value, ensure_ascii=False))
+        types = ", ".join(f"{kind}: {{values: [{', '.join(v)}]}}" for kind, v in by_type.items())
+        if len(hub) == 1:
+            only = _named(hub[0])
+            yield f"  Every path goes through {only}. If that identifies nobody, block it:"
+        else:
+            yield f"  Every path goes through these {len(hub)}, which the same calls carry:"
+            yield from (f"    {_named(identifier)}" for identifier in hub)
+            yield "  If they identify nobody, block them all:"
+        yield f"    identity: {{blocked: {{by_type: {{{types}}}}}}}"
 
     def not_one_person(self, between: Connection) -> Iterator[str]:
         one, other = self.explanation.asked

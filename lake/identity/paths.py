@@ -33,12 +33,13 @@ class Step(NamedTuple):
 class Cut(NamedTuple):
     """The fewest identity sets without which no evidence ties two identifiers.
 
-    ``single``: each identifier between the two that is in every path of evidence, in the order of
-    the shortest path.
+    ``hubs``: each identifier between the two that is in every path of evidence, in the order of
+    the shortest path. Identifiers that the very same sets carry, as a device's two ids, are one
+    hub: every path goes through one of them.
     """
 
     sets: tuple[Hashable, ...]
-    single: tuple[Identifier, ...]
+    hubs: tuple[tuple[Identifier, ...], ...]
 
 
 def shortest_path(
@@ -72,12 +73,13 @@ def cut(evidence: Evidence, one: Identifier, other: Identifier) -> Cut | None:
     if path is None or not sets:
         return None
     ties_of = _ties_of(evidence)
-    single = [
-        step.end
-        for step, _ in pairwise(path)
-        if one not in _distances(evidence, ties_of, other, without={step.end})
-    ]
-    return Cut(sets, tuple(single))
+    hubs = []
+    for step, _ in pairwise(path):
+        ties = ties_of[step.end]
+        hub = {i for i in evidence[ties[0]] if ties_of[i] == ties} - {one, other}
+        if one not in _distances(evidence, ties_of, other, without=hub):
+            hubs.append(tuple(sorted(hub)))
+    return Cut(sets, tuple(hubs))
 
 
 def _ties_of(evidence: Evidence) -> dict[Identifier, list[Hashable]]:

@@ -145,7 +145,10 @@ def _expectation(where: str, table_name: str, entry: object) -> Expectation:
         raise ConfigError(f"{where}: meta.about is missing: a sentence that says why it matters.")
     _check_columns(where, table_name, kwargs)
     _check_query(where, kwargs)
-    return Expectation(entry["type"], kwargs, severity, about, phrase(entry["type"], kwargs))
+    asks = entry["type"] == "unexpected_rows_expectation"
+    # A query says little to whoever is woken by it; what it is about was written for them.
+    words = about.removesuffix(".") if asks else phrase(entry["type"], kwargs)
+    return Expectation(entry["type"], kwargs, severity, about, words)
 
 
 def _check_keys(where: str, found: Mapping[str, Any], known: Iterable[str]) -> None:

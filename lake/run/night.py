@@ -262,7 +262,11 @@ def _noop(place: Place, told: Progress) -> dict[str, Any]:
 
 
 def _blocked_sentence(record: dict[str, Any]) -> str:
-    broken = [q["expectation"] for q in record["quality"] if not q["success"]]
+    broken = [
+        f"{q['table']}: {q['expectation']}"
+        for q in record["quality"]
+        if not q["success"] and q["severity"] == "block"
+    ]
     return (
         f"Run {record['run_id']} was not published: {'; '.join(broken)}. "
         "Readers still see the last publication. `profile-lake runs` shows the figures."

@@ -207,9 +207,9 @@ def test_two_of_one_person_are_told_by_the_shortest_path_and_the_smallest_cut(sh
     assert found["cut"] == {
         "identity_sets": [found["links"][0]["first"]["identity_set"]],
         "calls": ["ann2"],
-        "in_every_path": [["user_id", "ann"]],
+        "in_every_path": [[["user_id", "ann"]]],
         "override": "never_together,email,ann@example.com,anonymous_id,phone",
-        "blocked": {"type": "user_id", "value": "ann"},
+        "blocked": [{"type": "user_id", "value": "ann"}],
     }
     text = shop.text("email", "ann@example.com", "anonymous_id", "phone").splitlines()
     assert text[0] == (

@@ -89,7 +89,7 @@ def test_a_hub_is_named_as_the_single_identifier_of_every_path():
         "s5": (i("user_id:2"), i("email:hub"), i("x:3")),
     }
     found = cut(graph, i("user_id:1"), i("user_id:2"))
-    assert found == Cut(("s1", "s2"), (i("email:hub"),))
+    assert found == Cut(("s1", "s2"), ((i("email:hub"),),))
     assert cut(graph, i("user_id:2"), i("user_id:1")) == found
 
 
@@ -97,7 +97,17 @@ def test_a_bond_is_never_cut():
     graph: Evidence = {"s": (i("a:1"), i("b:1")), Bond(0): (i("a:1"), i("b:1"))}
     assert cut(graph, i("a:1"), i("b:1")) is None
     beside: Evidence = {"s": (i("a:1"), i("x:1")), Bond(0): (i("x:1"), i("b:1"))}
-    assert cut(beside, i("a:1"), i("b:1")) == Cut(("s",), (i("x:1"),))
+    assert cut(beside, i("a:1"), i("b:1")) == Cut(("s",), ((i("x:1"),),))
+
+
+def test_two_ids_of_one_device_are_one_hub():
+    tablet = (i("anonymous_id:tablet"), i("ios.id:tablet"))
+    graph: Evidence = {
+        "s1": (i("user_id:1"), *tablet),
+        "s2": (i("user_id:2"), *tablet),
+        "s3": tablet,
+    }
+    assert cut(graph, i("user_id:1"), i("user_id:2")) == Cut(("s1",), (tablet,))
 
 
 NODES = [("t", str(n)) for n in range(6)]
@@ -132,13 +142,17 @@ def test_cuts_and_paths_equal_those_found_by_trying_everything(graph):
     assert found is not None
     assert len(found.sets) == fewest
     assert not connected({k: v for k, v in graph.items() if k not in found.sets}, one, other)
-    assert set(found.single) == {
+    assert {hub[0] for hub in found.hubs if len(hub) == 1} == {
         node
         for node in NODES[2:]
         if not connected(
             {k: tuple(j for j in v if j != node) for k, v in graph.items()}, one, other
         )
     }
+    for hub in found.hubs:
+        assert not connected(
+            {k: tuple(j for j in v if j not in hub) for k, v in graph.items()}, one, other
+        )
     # The shortest path: no fewer sets connect the two, and its own steps are there.
     assert path is not None
     assert [step.start for step in path[1:]] == [step.end for step in path[:-1]]
@@ -199,7 +213,7 @@ def test_a_chain_of_24_calls_over_four_sites_is_explained_end_to_end():
     # Every identifier of the path is in every path, but the one that the ring goes around.
     around = i("td_global_id:3rd_015")
     assert cut(evidence, *ends) == Cut(
-        ("e19",), tuple(step.end for step in path[:-1] if step.end != around)
+        ("e19",), tuple((step.end,) for step in path[:-1] if step.end != around)
     )
     ring = {i(f"td_client_id:{name}") for name in ("aaa_003", "zzz_005", "xxx_004")} | {
         i(f"td_global_id:3rd_{n}") for n in ("015", "016", "017")

@@ -6,11 +6,6 @@ its laws. The frames are shown a few identity sets, and a lake a kiosk that come
 
 from __future__ import annotations
 
-import csv
-import io
-import subprocess
-import sys
-import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -227,7 +222,7 @@ def test_the_order_of_a_histogram_means_nothing(histogram: Histogram) -> None:
     assert natural_limit(backwards) == natural_limit(histogram)
 
 
-# -- the demo and the tutorial -----------------------------------------------------------------
+# -- the demo ---------------------------------------------------------------------------------
 
 SHOP = ("user_id", "email", "phone", "anonymous_id", "ios.id", "android.id")
 
@@ -281,36 +276,6 @@ def test_in_the_demo_the_ipad_and_the_call_centre_are_found_and_nothing_else(
     assert degree["anonymous_id", "user_id"] == degree["ios.id", "user_id"] == 12
 
 
-KIOSKS = {
-    "c8bc33a0-7cb7-47f9-b24f-73e077346142",
-    "f0ed91a9-e1a9-46a5-9257-d590f45612fe",
-    "cbe0ea73-4878-4892-ac82-b9ad42797000",
-    "f4690568-e9e7-4182-abc6-6ea2791daba3",
-    "b369d6f5-c17a-457c-ab86-5649c1b53883",
-}
-COLUMNS = {
-    "USER_ID": "user_id",
-    "SHOPIFY_CUSTOMER_ID": "customer_id",
-    "EMAIL": "email",
-    "ANONYMOUS_ID": "anonymous_id",
-    "DEVICE_ID": "device_id",
-    "SHOPIFY_STORE_ID": "store_id",
-}
-
-
-def tutorial_rows(wheel: Path) -> list[dict[str, str]]:
-    """The rows of the three tables of the sample that comes with RudderStack's tutorial."""
-    package = zipfile.ZipFile(wheel)
-    inner = "py_native/profiles_tutorial/profiles_tutorial_cli_sample_data.zip"
-    packed = next(name for name in package.namelist() if name.endswith(inner))
-    sample = zipfile.ZipFile(io.BytesIO(package.read(packed)))
-    rows: list[dict[str, str]] = []
-    for table in ("PAGES", "TRACKS", "IDENTIFIES"):
-        text = sample.read(f"profiles_tutorial_cli_sample_data/{table}.csv").decode()
-        rows += csv.DictReader(io.StringIO(text))
-    return rows
-
-
 def connected(
     sets: Iterable[frozenset[Identifier]], ignored: set[Identifier]
 ) -> dict[Identifier, Identifier]:
@@ -328,39 +293,6 @@ def connected(
             for other in (first, *others):
                 parent[root(other)] = root(first)
     return {node: root(node) for node in sorted(parent)}
-
-
-@pytest.mark.soak
-def test_rudderstacks_tutorial_gives_its_319_customers_without_a_list_of_kiosks(
-    tmp_path: Path,
-) -> None:
-    fetch = [sys.executable, "-m", "pip"]
-    if subprocess.run([*fetch, "--version"], capture_output=True, check=False).returncode:
-        fetch = ["pip"]
-    options = ["download", "-q", "--no-deps", "--only-binary", ":all:", "--python-version", "3.11"]
-    got = subprocess.run(
-        [*fetch, *options, "-d", str(tmp_path), "profiles_mlcorelib==0.10.2"],
-        capture_output=True,
-        check=False,
-    )
-    if got.returncode:
-        pytest.skip("the wheel profiles_mlcorelib 0.10.2 cannot be had from here")
-    rows = tutorial_rows(next(tmp_path.glob("*.whl")))
-    sets = {frozenset((t, row[c]) for c, t in COLUMNS.items() if row.get(c)) for row in rows}
-    stores = {i for members in sets for i in members if i[0] == "store_id"}
-    kiosks = {("anonymous_id", value) for value in KIOSKS}
-
-    def sizes(ignored: set[Identifier]) -> list[int]:
-        return sorted(Counter(connected(sets, ignored).values()).values(), reverse=True)
-
-    without_stores = [members - stores for members in sets]
-    found = shared_by_hand(without_stores, automatic(tuple(COLUMNS.values())))
-
-    assert sizes(set()) == [1811, 1206, 212]
-    assert (len(sizes(stores)), sizes(stores)[:5]) == (264, [263, 253, 249, 235, 205])
-    assert (len(sizes(stores | kiosks)), max(sizes(stores | kiosks))) == (319, 29)
-    assert {identifier for identifier, _ in found} == kiosks
-    assert set(found.values()) == {12}
 
 
 # -- the settings ------------------------------------------------------------------------------

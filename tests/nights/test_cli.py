@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lake.cli.world import World
-from tests.nights.conftest import Lake
+from lake.cli.world import KIOSK, World
+from tests.nights.conftest import Lake, Zone
 from tests.support.nights import Site, commands, environment
 
 MODULES = """
@@ -55,6 +55,32 @@ def test_lookup_of_nobody_says_so_and_does_not_repeat_the_value(one_night: Lake)
     assert done.stdout == ""
     assert done.stderr.startswith("profile-lake: No profile has this email in publication 1.")
     assert "nobody-at-all" not in done.stderr
+
+
+def test_explain_tells_which_calls_made_two_customers_of_a_kiosk_one_and_what_parts_them(
+    one_night: Lake, zone: Zone
+) -> None:
+    """In this lake nothing is limited, so the store's tablet has merged all who ordered on it."""
+    kiosk = {i for i, owner in zone.world.truth().items() if owner is None}
+    one, other = (("user_id", person.user_id) for person in zone.world.people[KIOSK][1:3])
+
+    text = ran(one_night.site, "explain", *one, *other).stdout
+    found = json.loads(ran(one_night.site, "explain", *one, *other, "--output", "json").stdout)
+
+    assert len(found["profiles"]) == 1
+    middle = {tuple(link[end]) for link in found["links"] for end in ("from", "to")} - {one, other}
+    assert middle & kiosk == middle != set()
+    calls = {call for link in found["links"] for call in link["calls"]}
+    assert calls & set(found["profiles"][0]["calls"]) == calls != set()
+    first = found["links"][0]["first"]["message_id"]
+    assert f"{one[1]} and user_id {other[1]} are one person" in text
+    assert first in text
+    assert found["cut"]["calls"]
+    blocked = {(value["type"], value["value"]) for value in found["cut"]["blocked"]}
+    assert len(blocked) == 2
+    assert blocked <= kiosk
+    assert "which the same calls carry" in text
+    assert f"never_together,user_id,{one[1]},user_id,{other[1]}" in text
 
 
 def test_runs_validate_and_schema_speak_json(one_night: Lake) -> None:

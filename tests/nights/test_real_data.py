@@ -10,7 +10,7 @@ import gzip
 import json
 import re
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,13 @@ from pyspark.sql import SparkSession
 
 from jobs.verify import verify
 from lake.progress import Progress
+from tests.oracle import Identifier, Settings, judge
 from tests.support.graphs import union_find
+from tests.support.judged import differences
 from tests.support.nights import AS_OF, Site, land, partition, site
+from tests.support.worlds import lines
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FILES = {
     "crm": "multi-source-crm/segment_events.jsonl.gz",
     "scipy": "git-identities/scipy.events.jsonl.gz",
@@ -98,6 +102,48 @@ def test_each_set_of_rules_gives_the_published_number_of_profiles(
     assert lake.contents() == fresh.contents()
 
 
+@pytest.mark.soak
+def test_authors_under_limits_are_those_of_the_oracle_and_without_any_those_of_components(
+    spark: SparkSession, landing: Path, tmp_path: Path
+) -> None:
+    """The years pressed into days, the order kept: a day of calls is a folder of `events`."""
+    told = gzip.decompress((landing / "scipy" / "events.jsonl.gz").read_bytes())
+    calls = [json.loads(line) for line in told.splitlines()]
+    for call in calls:
+        at = datetime.fromisoformat(call["receivedAt"])
+        call["timestamp"] = call["receivedAt"] = (EPOCH + (at - EPOCH) / 2_000).isoformat()
+    land(tmp_path / "landing" / "calls.jsonl", calls)
+
+    def night(number: int, types: Mapping[str, Any], **more: Any) -> Site:
+        identity = {"identifiers": types, "unknown_types": "ignore", **more}
+        lake = site(tmp_path, {"web": tmp_path / "landing"}, identity=identity, judged=False)
+        lake.run(AS_OF + timedelta(days=number))
+        return lake
+
+    free = {"limit": None, "normalise": "lower"}
+    generous = night(
+        0, {"git_name": {"limit": None}, "email": free}, caps={"merges": 10**6, "mappings": 10**6}
+    )
+    authors = found(generous)["web"]
+    assert authors == expected(landing, "scipy", None)
+    assert authors.total() == 1931
+    assert generous.dicts("violations") == []
+
+    types = {"git_name": {"limit": 1}, "email": {"limit": 5, "normalise": "lower"}}
+    for number, on_limit in enumerate(("drop_lowest", "drop_conflict"), 1):
+        lake = night(number, types, on_limit=on_limit)
+        settings = Settings(
+            on_limit=on_limit,
+            unknown_types="ignore",
+            identifiers=(
+                Identifier("git_name", limit=1),
+                Identifier("email", limit=5, normalise="lower"),
+            ),
+        )
+        assert len(lake.dicts("violations")) > 100
+        assert differences(lake, judge(lines(calls), settings)) == {}
+
+
 def found(lake: Site) -> dict[str, Any]:
     """The message ids of each profile, by source."""
     rows = (
@@ -110,7 +156,7 @@ def found(lake: Site) -> dict[str, Any]:
     )
     return {
         source: partition((r["message_id"], r["profile_id"]) for r in rows if r["source"] == source)
-        for source in FILES
+        for source in {r["source"] for r in rows}
     }
 
 

@@ -25,22 +25,30 @@ class Groups:
         self.universe = universe
         self.rules = rules
         self.forest = Forest(len(universe.identifiers))
-        self.unique = {n for n, kind in enumerate(universe.types) if rules.limit(kind).count == 1}
+        self.unique: dict[int, Cut] = {}  # by type number, and what is said where two would meet
+        for kind, name in enumerate(universe.types):
+            if (limit := rules.limit(name)).count == 1:
+                self.unique[kind] = Cut(limit.reason, f"{name}: {limit}")
         self.foes = rules.overrides.foes if rules.overrides else {}
         # Of each root: its unique types, and the override classes that must not meet others.
-        self.kinds = [{kind} & self.unique for kind in universe.kind]
+        self.kinds = [{kind} if kind in self.unique else set[int]() for kind in universe.kind]
         self.bonds: dict[int, set[int]] = {}
         for i, bond in universe.bond.items():
             if bond in self.foes:
                 self.bonds[i] = {bond}
 
-    def clash(self, ids: list[int]) -> int | None:
-        """The unique type of which a set has two values that no override makes one person."""
+    def clash(self, ids: list[int]) -> Cut | None:
+        """Whether a set has two values of a unique type that no override makes one person."""
+        if len(ids) < 2:
+            return None
+        kinds, bonds = self.universe.kind, self.universe.bond
         seen: dict[int, int] = {}
         for i in ids:
-            kind, person = self.universe.kind[i], self.universe.bond.get(i, -1 - i)
-            if kind in self.unique and seen.setdefault(kind, person) != person:
-                return kind
+            kind = kinds[i]
+            if kind in self.unique:
+                person = bonds.get(i, -1 - i)
+                if seen.setdefault(kind, person) != person:
+                    return self.unique[kind]
         return None
 
     def link(self, one: int, other: int) -> Cut | None:
@@ -73,16 +81,10 @@ class Groups:
     def _broken_limit(self, one: int, other: int) -> Cut | None:
         both = self.kinds[one] & self.kinds[other]
         if both:
-            return self.unique_cut(min(both))
+            return self.unique[min(both)]
         if self.forest.size[one] + self.forest.size[other] > self.rules.max_mappings:
             return Cut(Reason.MAPPING_LIMIT, f"caps.mappings: {self.rules.max_mappings}")
         return None
-
-    def unique_cut(self, kind: int) -> Cut:
-        """Two values of a unique type, given by its number, would meet."""
-        name = self.universe.types[kind]
-        limit = self.rules.limit(name)
-        return Cut(limit.reason, f"{name}: {limit}")
 
     def _meeting(self, one: int, other: int) -> Cut | None:
         """Whether a never_together pair would meet; looks through the smaller side only."""
@@ -96,7 +98,10 @@ class Groups:
 
     def _join(self, one: int, other: int) -> None:
         root, gone = self.forest.join(one, other)
-        self.kinds[root] = self.kinds[root] | self.kinds[gone]
+        if self.kinds[gone]:
+            self.kinds[root] = self.kinds[root] | self.kinds[gone]
+        if not self.bonds:
+            return
         mine, theirs = self.bonds.get(root, set()), self.bonds.pop(gone, set())
         if mine or theirs:
             fewer, more = (mine, theirs) if len(mine) <= len(theirs) else (theirs, mine)

@@ -39,10 +39,8 @@ from lake.identity.resolve.forest import Forest
 from lake.identity.resolve.groups import Cut, Groups
 from lake.identity.resolve.model import (
     Drop,
-    Identifier,
     Part,
     Profile,
-    Reason,
     Resolution,
     SetOutcome,
     Sighting,
@@ -65,7 +63,8 @@ def latest_wins(sightings: Iterable[Sighting], rules: Rules) -> Resolution:
     """Keep links by Adobe's order under the unique types, then read the profiles off."""
     universe = Universe(sightings, rules)
     groups = Groups(universe, rules)
-    usable = {key: ids for key, ids in universe.members.items() if groups.clash(ids) is None}
+    clashes = {key: cut for key, ids in universe.members.items() if (cut := groups.clash(ids))}
+    usable = {key: ids for key, ids in universe.members.items() if key not in clashes}
     seen = _seen(universe, usable)
     overruled = list(groups.join_bonds(seen.first))
     cuts: dict[_Link, Cut] = {}
@@ -77,10 +76,11 @@ def latest_wins(sightings: Iterable[Sighting], rules: Rules) -> Resolution:
     sets: list[SetOutcome] = []
     violations: list[Violation] = []
     for key, ids in universe.members.items():
-        outcome, cut_off = _placed(universe, key, ids, home, _cuts_of(groups, ids, home, cuts))
-        sets.append(outcome)
-        at = universe.sightings[seen.last[key]]
-        violations.extend(Violation(key, at, *rest) for rest in cut_off)
+        lost = _lost(ids, clashes.get(key), home, cuts)
+        sets.append(_outcome(universe, key, ids, home, lost))
+        if lost:
+            at = universe.sightings[seen.last[key]]
+            violations.extend(_violations(universe, at, ids, home, lost))
     violations.extend(_overruled(universe, seen, overruled))
     violations.sort(key=lambda violation: violation.sighting.order)
     return Resolution(profiles, tuple(sets), tuple(violations))
@@ -163,37 +163,38 @@ def _profiles(
     return tuple(profiles), {i: n for n, (_, ids) in enumerate(founded) for i in ids}
 
 
-def _cuts_of(
-    groups: Groups, ids: list[int], home: dict[int, int], cuts: dict[_Link, Cut]
+def _lost(
+    ids: list[int], clash: Cut | None, home: dict[int, int], cuts: dict[_Link, Cut]
 ) -> dict[int, Cut]:
     """The identifiers of a set that are not with its strongest one, and why."""
-    clash = groups.clash(ids)
     if clash is not None:
-        return dict.fromkeys(ids, groups.unique_cut(clash))
+        return dict.fromkeys(ids, clash)
     return {i: cuts[ids[0], i] for i in ids[1:] if home[i] != home[ids[0]]}
 
 
-def _placed(
-    universe: Universe,
-    key: Hashable,
-    ids: list[int],
-    home: dict[int, int],
-    cuts: dict[int, Cut],
-) -> tuple[SetOutcome, list[tuple[Identifier, Reason, str, tuple[int, ...]]]]:
-    """Where a set belongs, and (identifier, reason, rule, profiles kept apart) of what it lost."""
+def _outcome(
+    universe: Universe, key: Hashable, ids: list[int], home: dict[int, int], lost: dict[int, Cut]
+) -> SetOutcome:
+    """Where a set belongs: with the strongest identifier that it has not lost."""
     names = universe.identifiers
-    kept = [i for i in ids if i not in cuts]
-    outcome = SetOutcome(
+    kept = [i for i in ids if i not in lost] if lost else ids
+    return SetOutcome(
         key,
         home[kept[0]] if kept else None,
-        tuple(names[i] for i in kept),
-        tuple(Drop(names[i], cut.reason) for i, cut in cuts.items()),
+        tuple([names[i] for i in kept]),
+        tuple([Drop(names[i], cut.reason) for i, cut in lost.items()]),
     )
-    lost = []
-    for i, cut in cuts.items():
-        sides = {home[j] for j in ([i, kept[0]] if kept else ids) if j in home}
-        lost.append((names[i], *cut, tuple(sorted(sides)) if len(sides) > 1 else ()))
-    return outcome, lost
+
+
+def _violations(
+    universe: Universe, at: Sighting, ids: list[int], home: dict[int, int], lost: dict[int, Cut]
+) -> Iterator[Violation]:
+    """What a set lost, each with the profiles that are kept apart."""
+    kept = [i for i in ids if i not in lost][:1]
+    for i, cut in lost.items():
+        sides = {home[j] for j in ([i, *kept] if kept else ids) if j in home}
+        apart = tuple(sorted(sides)) if len(sides) > 1 else ()
+        yield Violation(at.identity_set, at, universe.identifiers[i], *cut, apart)
 
 
 def _overruled(
