@@ -155,13 +155,13 @@ def test_contraction_agrees_with_union_find_however_the_edges_are_cut() -> None:
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30))), st.data())
 def test_what_is_solved_and_new_edges_are_solved_as_all_at_once(
-    edges: list[g.Edge], data: st.DataObject
+    edges: list[g.Edge], slices: st.DataObject
 ) -> None:
     # A base, then deltas: each time only the labels and the new edges are looked at.
     known: dict[int, int] = {}
-    rest = list(data.draw(st.permutations(edges)))
+    rest = list(slices.draw(st.permutations(edges)))
     while rest:
-        size = data.draw(st.integers(1, len(rest)))
+        size = slices.draw(st.integers(1, len(rest)))
         delta, rest = rest[:size], rest[size:]
         known = components([*known.items(), *delta])
     assert known == g.union_find(edges)
