@@ -40,8 +40,8 @@ lint: setup ## ruff, mypy, import-linter
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-bench: setup ## Measure reading, stitching and the rules beside their peers
-	@$(BIN)/python -m bench
+bench: setup ## Measure ours beside its peers, in build/bench; SIZE=quick or SIZE=full
+	@$(BIN)/python -m bench $(addprefix --,$(SIZE))
 
 soak: setup ## The long tests, whole
 	@SOAK=1 $(BIN)/python -m pytest -m soak

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -135,6 +137,67 @@ def test_a_join_too_large_to_broadcast_gives_the_same(stored, scratch, monkeypat
         stored(edges).repartition(4), scratch, edge_rows=len(edges), finish_edges=5_000
     )
     assert rows(found) == expected
+
+
+class Killed(BaseException):
+    """The run ends at once."""
+
+
+class Mortal(Scratch):
+    """Dies in the middle of storing each table, and again when it is stored; what a run before
+    this one has stored is given back."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.begun: list[str] = []
+        self.kept: dict[str, Materialised] = {}
+
+    def __call__(
+        self, name: str, frame: DataFrame, kernel: Kernel | None = None, columns: str | None = None
+    ) -> Materialised:
+        if name in self.kept:
+            return self.kept[name]
+        if name not in self.begun:
+            self.begun.append(name)
+            (self.root / name).mkdir(parents=True)
+            (self.root / name / "half.parquet").write_bytes(b"PAR1")
+            raise Killed
+        self.kept[name] = super().__call__(name, frame, kernel, columns)
+        raise Killed
+
+
+def test_killed_at_every_level_and_started_again_it_gives_the_same(stored, tmp_path) -> None:
+    edges = g.side_by_side(
+        [g.shuffled(g.chain(400)), g.star(300, hub=300), g.hairball(200, 900)], g.scattered
+    )
+    scratch = Mortal(tmp_path / "mortal")
+    found, runs = None, 0
+    while found is None:
+        runs += 1
+        # Each run cuts the edges otherwise.
+        frame = stored(edges).repartition(1 + runs % 4)
+        with suppress(Killed):
+            found = connected_components(
+                frame, scratch, edge_rows=len(edges), finish_edges=100, partitions=2
+            )
+    assert {"level_1", "links_1", "level_2", "links_2", "solved"} <= set(scratch.begun)
+    assert runs == 2 * len(scratch.begun) + 1
+    assert rows(found) == sorted(g.union_find(edges).items())
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("shape", ["chain", "chain shuffled", "star", "hairball"])
+def test_a_shape_of_a_million_is_solved_by_contraction(stored, scratch, shape) -> None:
+    a, b = g.of_a_million(shape)
+    nodes, components = g.by_scipy(a, b)
+    edges = stored(np.column_stack((a, b)))
+    found = connected_components(
+        edges.repartition(8), scratch, edge_rows=len(a), finish_edges=len(a) // 10
+    )
+    assert "level_1" in scratch.rows
+    table = found.frame.select("node", "component").toArrow().sort_by("node")
+    assert np.array_equal(table["node"].to_numpy(), nodes)
+    assert np.array_equal(table["component"].to_numpy(), components)
 
 
 def test_contraction_that_does_not_end_is_finished_with_a_warning(

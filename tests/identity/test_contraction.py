@@ -122,6 +122,15 @@ def test_keys_with_the_same_leading_bits_are_told_apart() -> None:
     assert components(edges) == g.union_find(edges)
 
 
+@pytest.mark.parametrize("shape", ["chain", "chain shuffled", "star", "hairball"])
+def test_a_shape_of_a_million_is_solved(shape: str) -> None:
+    a, b = g.of_a_million(shape)
+    nodes, components = g.by_scipy(a, b)
+    found, roots = c.star(a, b)
+    assert np.array_equal(found, nodes)
+    assert np.array_equal(roots, components)
+
+
 KEY = st.integers(-6, 6) | st.integers(LOWEST, HIGHEST)
 
 
@@ -141,6 +150,21 @@ def test_contraction_agrees_with_union_find_however_the_edges_are_cut() -> None:
         expected = sorted(g.union_find(edges).items())
         cut = rng.randrange(1, 9), rng.randrange(1, 9), rng.randrange(1, 30)
         assert contracted(edges, *cut) == expected, (seed, cut)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30))), st.data())
+def test_what_is_solved_and_new_edges_are_solved_as_all_at_once(
+    edges: list[g.Edge], slices: st.DataObject
+) -> None:
+    # A base, then deltas: each time only the labels and the new edges are looked at.
+    known: dict[int, int] = {}
+    rest = list(slices.draw(st.permutations(edges)))
+    while rest:
+        size = slices.draw(st.integers(1, len(rest)))
+        delta, rest = rest[:size], rest[size:]
+        known = components([*known.items(), *delta])
+    assert known == g.union_find(edges)
 
 
 def test_forests_see_one_chunk_at_a_time() -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 Edge = tuple[int, int]
 Keys = npt.NDArray[np.int64]
@@ -34,6 +36,35 @@ def union_find(edges: Iterable[Edge]) -> dict[int, int]:
         low, high = sorted((root(a), root(b)))
         parent[high] = low
     return {node: root(node) for node in parent}
+
+
+def of_a_million(shape: str) -> tuple[Keys, Keys]:
+    """The ends of a million edges: a chain in order or shuffled, a star, or a hairball with a
+    million nodes; the keys are scattered but for the chain in order."""
+    rng = np.random.default_rng(3)
+    node = np.arange(1_000_001)
+    if shape == "star":
+        pairs = np.column_stack((np.full(10**6, 10**6), node[:-1]))
+    elif shape == "hairball":
+        pairs = rng.integers(0, 10**6, (10**6, 2))
+    else:
+        pairs = np.column_stack((node[:-1], node[1:]))
+    if shape == "chain":
+        return pairs[:, 0].copy(), pairs[:, 1].copy()
+    key = np.unique(rng.integers(-(2**63), 2**63 - 1, 1_001_000))[: len(node)]
+    rng.shuffle(key)
+    rng.shuffle(pairs)
+    return key[pairs[:, 0]], key[pairs[:, 1]]
+
+
+def by_scipy(a: Keys, b: Keys) -> tuple[Keys, Keys]:
+    """The nodes of edges in order, and the smallest node that each is connected to."""
+    nodes, codes = np.unique(np.concatenate((a, b)), return_inverse=True)
+    shape = (len(nodes), len(nodes))
+    graph = coo_array((np.ones(len(a)), (codes[: len(a)], codes[len(a) :])), shape=shape)
+    _, label = connected_components(graph, directed=False)
+    _, first = np.unique(label, return_index=True)
+    return nodes, nodes[first][label]
 
 
 def ends(edges: Iterable[Edge]) -> tuple[Keys, Keys]:
