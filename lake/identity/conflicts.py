@@ -1,16 +1,18 @@
-"""The few raw components that break a rule, resolved one at a time by the pure rules.
+"""The raw components that need order, resolved one at a time by the pure rules.
 
-    components ─► limits that bind? ─ no ─► one profile, no further work
+    components ─► limits that bind? ─ no ─► one set created its profile? ─ yes ─► no further work
+                          │                                  └─ no ─► grown() ─► how it merged
                           └─ yes ─► sightings in order ─► resolve() ─► profiles, violations
 
 Two sets in different raw components never influence each other, so components are also what the
 work is divided by. A component goes through `lake.identity.resolve` whole, as a stream of its
 sightings in order; a task holds one component at a time.
 
-Every sighting is sent, not only a set's first: with windows and at the mapping cap a later day can
-matter, and each day a rule binds has its own row in `violations`. (Without windows and caps only
-first sightings could change who is who: what a call lost once, it loses again, since profiles
-only grow.)
+Where a rule may bind every sighting is sent, not only a set's first: with windows and at the
+mapping cap a later day can matter, and each day a rule binds has its own row in `violations`.
+(Without windows and caps only first sightings could change who is who: what a call lost once, it
+loses again, since profiles only grow.) Of a clean component that more than one set created, only
+how it merged is to be told, and first sightings tell it.
 """
 
 from __future__ import annotations
@@ -24,34 +26,46 @@ import pyarrow as pa
 from pyspark.sql import functions as F
 
 from lake.identity.ids import profile_id
-from lake.identity.resolve import Limit, Resolution, Rules, Sighting, Strategy, Window, resolve
-from lake.identity.sets import order_of
+from lake.identity.resolve import (
+    Limit,
+    Profile,
+    Resolution,
+    Rules,
+    Sighting,
+    Strategy,
+    Window,
+    grown,
+    resolve,
+)
+from lake.identity.resolve.links import id_graph
+from lake.identity.sets import RECEIVED_AT, order_of
+from lake.schema import arrow_type
+from lake.tables import MOMENT_TYPE, PATH_TYPE
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-    from lake.identity.resolve.model import Pair
+    from lake.identity.resolve.model import Identifier, Pair
 
-SET, IDENTIFIER, VIOLATION = "set", "identifier", "violation"
+SET, IDENTIFIER, CREATED, VIOLATION = "set", "identifier", "created", "violation"
 
-RESOLVED = (
-    "kind string, component bigint, identity_set binary, day date, type string, value string, "
-    "profile_id string, reason string, rule string, apart array<string>"
-)
-_ARROW = pa.schema(
-    [
-        ("kind", pa.string()),
-        ("component", pa.int64()),
-        ("identity_set", pa.binary()),
-        ("day", pa.date32()),
-        ("type", pa.string()),
-        ("value", pa.string()),
-        ("profile_id", pa.string()),
-        ("reason", pa.string()),
-        ("rule", pa.string()),
-        ("apart", pa.list_(pa.string())),
-    ]
-)
+_COLUMNS = {
+    "kind": "string",
+    "component": "bigint",
+    "identity_set": "binary",
+    "day": "date",
+    "type": "string",
+    "value": "string",
+    "profile_id": "string",
+    "segment_id": "string",
+    "moment": MOMENT_TYPE,
+    "path": PATH_TYPE,
+    "reason": "string",
+    "rule": "string",
+    "apart": "array<string>",
+}
+RESOLVED = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS.items())
+_ARROW = pa.schema([(name, arrow_type(kind)) for name, kind in _COLUMNS.items()])
 _ROWS = 20_000
 
 
@@ -131,15 +145,23 @@ def _limit(rules: Rules, *, ever: bool = False) -> Column:
     return F.coalesce(F.try_element_at(F.create_map(*told), F.col("type")), default)
 
 
-def ordered_sightings(daily: DataFrame, set_components: DataFrame, clock: str) -> DataFrame:
-    """What the rules need of conflicting components, a row a sighting, in order within each.
+def ordered_sightings(
+    daily: DataFrame, in_conflict: DataFrame, merged: DataFrame, clock: str
+) -> DataFrame:
+    """What the rules need of components, a row a sighting, in order within each.
 
-    ``daily``: (identity_set, day, first) summed over batches; ``set_components``: the conflicting
-    sets with their component and linking identifiers. A partition holds whole components.
+    ``daily``: (identity_set, day, first) summed over batches. ``in_conflict`` and ``merged``: the
+    sets of components where a rule may bind, and of clean ones that more than one set created,
+    each with component, first moment and linking identifiers; of the latter only first sightings
+    are sent, which have no day. A partition holds whole components.
     """
+    every = daily.select("identity_set", "day", "first").join(
+        in_conflict.drop("first"), "identity_set"
+    )
+    first = merged.withColumn("day", F.lit(None).cast("date"))
     order = order_of("first.", clock)
     return (
-        daily.join(set_components.drop("first"), "identity_set")
+        every.unionByName(first)
         .select(
             "component",
             "identity_set",
@@ -147,6 +169,10 @@ def ordered_sightings(daily: DataFrame, set_components: DataFrame, clock: str) -
             F.unix_micros(order["a"]).alias("at"),
             F.unix_micros(order["b"]).alias("tie"),
             F.col("first.message_id").alias("message_id"),
+            F.col("first.timestamp").isNotNull().alias("is_timed"),
+            F.col("first.source").alias("source"),
+            F.col("first.type").alias("call"),
+            F.col("first.event").alias("event"),
             F.col("linking.type").alias("types"),
             F.col("linking.value").alias("values"),
         )
@@ -157,17 +183,20 @@ def ordered_sightings(daily: DataFrame, set_components: DataFrame, clock: str) -
 
 @dataclass(frozen=True)
 class Judge:
-    """The rules and the space whose ids are given; goes to the workers."""
+    """The rules, the space whose ids are given and the clock; goes to the workers."""
 
     rules: Rules
     space: str
+    clock: str
 
 
 def resolved(sightings: DataFrame, judge: Judge) -> DataFrame:
-    """The outcome of each conflicting component, in rows of three kinds (RESOLVED).
+    """The outcome of each component, in rows of four kinds (RESOLVED).
 
-    ``set``: the set's profile. ``identifier``: the identifier's profile. ``violation``: a rule
-    that bound, with the two profiles it kept apart. An Arrow kernel over the sorted stream.
+    ``set``: the set's profile, and the created one it had first. ``identifier``: the identifier's
+    profile, and when and to which created one it came. ``created``: a profile as it was created,
+    by founder, and the profiles it went into. ``violation``: a rule that bound, with the two
+    profiles it kept apart. An Arrow kernel over the sorted stream.
     """
     return sightings.mapInArrow(partial(_stream, judge), RESOLVED)
 
@@ -175,7 +204,9 @@ def resolved(sightings: DataFrame, judge: Judge) -> DataFrame:
 def _stream(judge: Judge, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     rows: list[tuple[Any, ...]] = []
     for component, sightings in _components(batches):
-        rows.extend(outcome_rows(resolve(sightings, judge.rules), component, judge.space))
+        is_clean = sightings[0].order[-1] is None
+        answer = (grown if is_clean else resolve)(sightings, judge.rules)
+        rows.extend(outcome_rows(answer, component, judge))
         if len(rows) >= _ROWS:
             yield _batch(rows)
             rows = []
@@ -184,40 +215,88 @@ def _stream(judge: Judge, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Reco
 
 
 def _components(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, list[Sighting]]]:
-    """Each component with its sightings; rows of one component follow each other."""
+    """Each component with its sightings; rows of one component follow each other.
+
+    A sighting's order goes on, after what tells calls apart, with what else is known of the call.
+    """
     now: int | None = None
     held: list[Sighting] = []
     for batch in batches:
         columns = [batch[name].to_pylist() for name in batch.schema.names]
-        for component, key, day, at, tie, message, types, values in zip(*columns, strict=True):
+        for component, key, day, *call, types, values in zip(*columns, strict=True):
             if component != now and held:
                 assert now is not None
                 yield now, held
                 held = []
             now = component
             identifiers = tuple(zip(types, values, strict=True))
-            held.append(Sighting(key, at, (at, tie, message, day), identifiers))
+            held.append(Sighting(key, call[0], (*call, day), identifiers))
     if held:
         assert now is not None
         yield now, held
 
 
-def outcome_rows(resolution: Resolution, component: int, space: str) -> Iterator[tuple[Any, ...]]:
+def outcome_rows(resolution: Resolution, component: int, judge: Judge) -> Iterator[tuple[Any, ...]]:
     """A resolution as rows of RESOLVED."""
+    space = judge.space
     ids = [profile_id(space, *profile.founder) for profile in resolution.profiles]
+    for own, profile in zip(ids, resolution.profiles, strict=True):
+        segments = {part.founder: profile_id(space, *part.founder) for part in profile.parts}
+        yield from _created(profile, component, segments, judge)
+        for (kind, value), part, sighting in profile.mapped:
+            yield _row(
+                *(IDENTIFIER, component, None, None, kind, value, own),
+                *(segments[part], _moment(sighting, judge.clock)),
+            )
     for outcome in resolution.sets:
         if outcome.profile is not None:
-            own = ids[outcome.profile]
-            yield (SET, component, outcome.identity_set, None, None, None, own, None, None, None)
-    for own, profile in zip(ids, resolution.profiles, strict=True):
-        for kind, value in profile.identifiers:
-            yield (IDENTIFIER, component, None, None, kind, value, own, None, None, None)
+            assert outcome.part is not None
+            segment, key = profile_id(space, *outcome.part), outcome.identity_set
+            yield _row(SET, component, key, None, None, None, ids[outcome.profile], segment)
     for v in resolution.violations:
         day = v.sighting.order[-1]
         apart = [ids[n] for n in v.apart]
         kind, value = v.identifier
-        reason = str(v.reason)
-        yield (VIOLATION, component, v.identity_set, day, kind, value, None, reason, v.rule, apart)
+        row = _row(VIOLATION, component, v.identity_set, day, kind, value)
+        yield (*row[:-3], str(v.reason), v.rule, apart)
+
+
+def _created(
+    profile: Profile, component: int, segments: dict[Identifier, str], judge: Judge
+) -> Iterator[tuple[Any, ...]]:
+    """A row for each part: who founded it, the call that created it, and where it went."""
+    paths: dict[Identifier, list[dict[str, Any]]] = {part.founder: [] for part in profile.parts}
+    for founder, into, cause in id_graph(profile):
+        if founder != into:
+            moment = _moment(cause, judge.clock)
+            step = {"segment_id": segments[into], "identity_set": cause.identity_set}
+            paths[founder].append({**step, "moment": moment})
+    root = segments[profile.founder]
+    for part in profile.parts:
+        kind, value = part.founder
+        yield _row(
+            *(CREATED, component, part.created.identity_set, None, kind, value, root),
+            *(segments[part.founder], _moment(part.created, judge.clock), paths[part.founder]),
+        )
+
+
+def _row(*begin: Any) -> tuple[Any, ...]:
+    """A row of RESOLVED that begins like this and holds nothing else."""
+    return begin + (None,) * (len(_ARROW) - len(begin))
+
+
+def _moment(sighting: Sighting, clock: str) -> dict[str, Any]:
+    """The first call of a sighting as MOMENT has it."""
+    at, tie, message, is_timed, source, call, event, _ = sighting.order
+    received, happened = (at, tie) if clock == RECEIVED_AT else (tie, at)
+    return {
+        "received_at": received,
+        "timestamp": happened if is_timed else None,
+        "message_id": message,
+        "source": source,
+        "type": call,
+        "event": event,
+    }
 
 
 def _batch(rows: list[tuple[Any, ...]]) -> pa.RecordBatch:

@@ -85,7 +85,7 @@ class Tables:
 
     def path(self, table: Table) -> str:
         """Where the table lies, as Spark addresses it."""
-        return _for_spark(f"{self.root.rstrip('/')}/{table.name}")
+        return _for_spark(f"{self.root.rstrip('/')}/{table.path}")
 
     def uri(self, table: Table) -> str:
         """Where the table lies, as deltalake addresses it."""

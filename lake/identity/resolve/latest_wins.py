@@ -40,6 +40,7 @@ from lake.identity.resolve.groups import Cut, Groups
 from lake.identity.resolve.model import (
     Drop,
     Identifier,
+    Mapped,
     Part,
     Profile,
     Reason,
@@ -78,7 +79,8 @@ def latest_wins(sightings: Iterable[Sighting], rules: Rules) -> Resolution:
     violations: list[Violation] = []
     for key, ids in universe.members.items():
         outcome, cut_off = _placed(universe, key, ids, home, _cuts_of(groups, ids, home, cuts))
-        sets.append(outcome)
+        part = None if outcome.profile is None else profiles[outcome.profile].founder
+        sets.append(outcome._replace(part=part))
         at = universe.sightings[seen.last[key]]
         violations.extend(Violation(key, at, *rest) for rest in cut_off)
     violations.extend(_overruled(universe, seen, overruled))
@@ -159,7 +161,11 @@ def _profiles(
     profiles = []
     for founder, ids in founded:
         part = Part(names[founder], universe.sightings[seen.first[founder]])
-        profiles.append(Profile(*part, tuple(names[i] for i in ids), (part,), ()))
+        mapped = [
+            Mapped(names[i], part.founder, universe.sightings[seen.first[i]])
+            for i in sorted(ids, key=lambda i: (seen.first[i], i))
+        ]
+        profiles.append(Profile(*part, tuple(names[i] for i in ids), (part,), (), tuple(mapped)))
     return tuple(profiles), {i: n for n, (_, ids) in enumerate(founded) for i in ids}
 
 
@@ -188,6 +194,7 @@ def _placed(
         home[kept[0]] if kept else None,
         tuple(names[i] for i in kept),
         tuple(Drop(names[i], cut.reason) for i, cut in cuts.items()),
+        None,
     )
     lost = []
     for i, cut in cuts.items():
