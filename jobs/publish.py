@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pyspark.sql import functions as F
 
+from jobs import profiles_sync
 from lake.errors import ConservationError
 from lake.identity import changes, sets
 from lake.io import publications
@@ -66,6 +67,10 @@ def run(night: Night) -> None:
     terms = Terms(night.config, night.plan.as_of, night.lake.scratch)
     published_rows(told.basis, terms, told.put)
     write_changes(night, told)
+    published = PUBLISHED
+    if night.config.profiles_sync.enabled:
+        profiles_sync.write(night)
+        published += profiles_sync.WRITES
     check_conservation(night, told)
     with night.progress.stage("quality"):
         found = judged(night, told)
@@ -74,7 +79,7 @@ def run(night: Night) -> None:
         night.outcome["status"] = BLOCKED
         return
     plan = night.plan
-    publications.publish(night.lake, PUBLISHED, plan.publication, plan.as_of, plan.inputs)
+    publications.publish(night.lake, published, plan.publication, plan.as_of, plan.inputs)
     publications.point(night.tables, night.place.control)
     night.lake.after_commit("current.json", "wrote")
 

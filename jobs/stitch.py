@@ -14,6 +14,7 @@ from lake.run.planning import ASKED
 from lake.run.resolution import Resolver
 from lake.run.scope import Told, everything, touched_by
 from lake.tables import (
+    CREATED_PROFILES,
     DUPLICATE_CALLS,
     EVENTS,
     IDENTITIES,
@@ -38,6 +39,7 @@ WRITES = (
     IDENTITIES,
     VIOLATIONS,
     SHARED_VALUES,
+    CREATED_PROFILES,
     SET_PROFILES,
 )
 
@@ -138,7 +140,8 @@ def re_extract(night: Night) -> None:
 
 
 def resolve(night: Night) -> None:
-    """Group identity sets into profiles: `identities`, `violations` and `set_profiles`.
+    """Group identity sets into profiles: `identities`, `violations`, `set_profiles` and
+    `created_profiles`.
 
     All of them, or those of the raw components that the night touched: the rows are the same.
     """
@@ -152,6 +155,7 @@ def resolve(night: Night) -> None:
         lake.replace(IDENTITIES, found.identities, once)
         write_evidence(night, scope.too_many)
         lake.replace(VIOLATIONS, found.violations, once)
+        lake.replace(CREATED_PROFILES, found.created_profiles, once)
         lake.replace(SET_PROFILES, found.set_profiles, once)
         return
     scope = touched_by(night, resolver)
@@ -159,11 +163,12 @@ def resolve(night: Night) -> None:
     assert scope.known is not None
     assert scope.touched_sets is not None
     identities = lake.scratch(TOUCHED_IDENTITIES, found.identities).frame
-    lake.scratch(TOUCHED_PROFILES, touched.profiles(scope.known, identities))
+    profiles = lake.scratch(TOUCHED_PROFILES, touched.profiles(scope.known, identities)).frame
     own = scope.touched_sets
     lake.update(IDENTITIES, touched.identifier_keys(scope.known, identities), identities, once)
     write_evidence(night, scope.too_many)
     lake.update(VIOLATIONS, own, found.violations, once)
+    lake.update(CREATED_PROFILES, profiles, found.created_profiles, once)
     lake.update(SET_PROFILES, own, found.set_profiles, once)
 
 

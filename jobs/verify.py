@@ -34,6 +34,7 @@ from lake.run.planning import facts_fingerprint
 from lake.run.resolution import Resolver
 from lake.run.scope import Told, everything
 from lake.tables import (
+    CREATED_PROFILES,
     EVENTS,
     IDENTITIES,
     IDENTITY_SETS,
@@ -48,7 +49,15 @@ if TYPE_CHECKING:
 
     from lake.schema import Column, Table
 
-READS = (EVENTS, IDENTITY_SETS, SIGHTINGS, IDENTITIES, VIOLATIONS, SET_PROFILES)
+READS = (
+    EVENTS,
+    IDENTITY_SETS,
+    SIGHTINGS,
+    IDENTITIES,
+    VIOLATIONS,
+    CREATED_PROFILES,
+    SET_PROFILES,
+)
 WRITES = ()
 
 #: So many differences of a table are shown; all are counted.
@@ -142,6 +151,11 @@ class Rebuild:
             live, identities = (f.where("guard is null") for f in (live, identities))
         yield "state", IDENTITIES, live, identities
         yield "state", VIOLATIONS, of_own(lake.read(VIOLATIONS)), found.violations
+        created = lake.read(CREATED_PROFILES)
+        if own is not None:
+            looked_at = identities.select("component").distinct()
+            created = created.join(looked_at, "component", "left_semi")
+        yield "state", CREATED_PROFILES, created, found.created_profiles
         yield "state", SET_PROFILES, of_own(lake.read(SET_PROFILES)), set_profiles
 
         published: list[tuple[Table, DataFrame]] = []

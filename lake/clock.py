@@ -2,7 +2,7 @@
 
 The clock is ``received_at`` (as Segment resolves) or ``timestamp``. A call without a usable
 timestamp counts as having happened when it arrived. A moment is the MOMENT struct of
-lake/tables.py: a call's two times, its message id and its source.
+lake/tables.py: a call's two times, its message id, its source and what it was.
 """
 
 from __future__ import annotations
@@ -22,10 +22,19 @@ def order_of(moment: str, clock: str) -> Column:
 
     ``moment`` is a prefix: a struct column's name with a dot, or "" for the frame's own columns.
     """
-    received = F.col(f"{moment}received_at")
-    happened = F.coalesce(F.col(f"{moment}timestamp"), received)
+    named = [F.col(f"{moment}{name}") for name in ("received_at", "timestamp", "message_id")]
+    return _order(named[0], named[1], named[2], clock)
+
+
+def order_of_moment(moment: Column, clock: str) -> Column:
+    """The same of a moment given as a column, such as one in an element of an array."""
+    return _order(moment["received_at"], moment["timestamp"], moment["message_id"], clock)
+
+
+def _order(received: Column, timestamp: Column, message_id: Column, clock: str) -> Column:
+    happened = F.coalesce(timestamp, received)
     times = (received, happened) if clock == RECEIVED_AT else (happened, received)
-    return F.struct(times[0].alias("a"), times[1].alias("b"), F.col(f"{moment}message_id"))
+    return F.struct(times[0].alias("a"), times[1].alias("b"), message_id.alias("message_id"))
 
 
 def time_of(moment: str, clock: str) -> Column:
@@ -41,5 +50,5 @@ def time_of(moment: str, clock: str) -> Column:
 
 
 def moment() -> Column:
-    """A call's place in time and its origin, of a frame of events."""
-    return F.struct("received_at", "timestamp", "message_id", "source")
+    """A call's place in time and what it was, of a frame of events."""
+    return F.struct("received_at", "timestamp", "message_id", "source", "type", "event")

@@ -43,6 +43,11 @@ class Table:
     partitioned_by: tuple[str, ...] = ()
     sorted_by: tuple[str, ...] = ()
     properties: Mapping[str, str] = field(default_factory=dict)
+    #: Where it lies below the lake's root; by default, a folder of its name.
+    path: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", self.path or self.name)
 
     @property
     def ddl(self) -> str:

@@ -6,10 +6,17 @@ and readers find here what a row is. Times are TIMESTAMPs in UTC with microsecon
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from lake.schema import Column, Table
+from lake.segment_tables import PROFILES_SYNC
 
 IDENTIFIERS_TYPE = "array<struct<type:string,value:string>>"
-MOMENT_TYPE = "struct<received_at:timestamp,timestamp:timestamp,message_id:string,source:string>"
+MOMENT_TYPE = (
+    "struct<received_at:timestamp,timestamp:timestamp,message_id:string,source:string,"
+    "type:string,event:string>"
+)
+PATH_TYPE = f"array<struct<segment_id:string,identity_set:binary,moment:{MOMENT_TYPE}>>"
 
 _MESSAGE_ID = Column(
     "message_id", "string", "The call's messageId, or `sha:` and a hash of its bytes."
@@ -237,6 +244,8 @@ IDENTITIES = Table(
         Column("graph_key", "bigint", "The same key, or another where two identifiers share it."),
         Column("component", "bigint", "Raw component: the smallest graph key it is connected to."),
         Column("profile_id", "string", "Its profile; null where a guard keeps it from linking."),
+        Column("segment_id", "string", "The created profile it came to first."),
+        Column("mapped", MOMENT_TYPE, "The call that brought it there.", personal=True),
         Column("guard", "string", "Why it links nothing (blocked, shared), else null."),
         Column(
             "contested",
@@ -290,7 +299,42 @@ SET_PROFILES = Table(
     writer="stitch",
     audience="published",
     sorted_by=("identity_set",),
-    columns=(_SET, _PROFILE),
+    columns=(
+        _SET,
+        _PROFILE,
+        Column(
+            "segment_id",
+            "string",
+            "The created profile of its first call; of one that merges several, the youngest.",
+        ),
+    ),
+)
+
+CREATED_PROFILES = Table(
+    name="created_profiles",
+    about="Every profile that was ever created, and the older ones that it was merged into.",
+    grain=("segment_id",),
+    writer="stitch",
+    audience="published",
+    sorted_by=("segment_id",),
+    columns=(
+        Column("segment_id", "string", "The id that the profile was created with; never reused."),
+        Column("type", "string", "Identifier type of its founder."),
+        Column("value", "string", "Normalised value of its founder.", personal=True),
+        Column("component", "bigint", "Raw component, as in identities."),
+        _PROFILE,
+        Column("created_by", "binary", "The identity set that created it."),
+        Column("created", MOMENT_TYPE, "The call that created it.", personal=True),
+        Column("merged_into", "string", "The older one it was merged into first; null: it stands."),
+        Column("merged_by", "binary", "The identity set that merged it."),
+        Column("merged", MOMENT_TYPE, "The call that merged it.", personal=True),
+        Column(
+            "path",
+            PATH_TYPE,
+            "Every one it came to belong to, in time, with the call that merged them.",
+            personal=True,
+        ),
+    ),
 )
 
 PROFILES = Table(
@@ -490,34 +534,47 @@ TABLES: tuple[Table, ...] = (
     VIOLATIONS,
     SHARED_VALUES,
     SET_PROFILES,
+    CREATED_PROFILES,
     PROFILES,
     PROFILE_IDENTIFIERS,
     PROFILE_TRAITS,
     PROFILE_TRAIT_CANDIDATES,
     PROFILE_REDIRECTS,
     IDENTITY_CHANGES,
+    *PROFILES_SYNC,
     PUBLICATIONS,
     EXPECTATION_RESULTS,
     RUNS,
 )
 
-PUBLISHED: tuple[Table, ...] = tuple(t for t in TABLES if t.audience == "published")
+#: What every publication shows; PROFILES_SYNC belongs to it where it is enabled.
+PUBLISHED: tuple[Table, ...] = tuple(
+    t for t in TABLES if t.audience == "published" and t not in PROFILES_SYNC
+)
 
 #: Published rows of profiles, which a publication replaces by profile_id.
 PROFILE_TABLES = (PROFILES, PROFILE_IDENTIFIERS, PROFILE_TRAITS, PROFILE_TRAIT_CANDIDATES)
 
 
 def table(name: str) -> Table:
-    """The declared table of this name; KeyError if there is none."""
-    return {t.name: t for t in TABLES}[name]
+    """The declared table of this name or path; KeyError if there is none."""
+    return {key: t for t in TABLES for key in (t.path, t.name)}[name]
 
 
-def reference() -> str:
-    """The table reference as Markdown, for README."""
+def dictionary(tables: Iterable[Table]) -> str:
+    """A page that explains tables that lie in one folder."""
+    return (
+        "# Tables\n\nDelta tables of one publication: `_control/current.json` names their "
+        f"versions. Times are UTC.\n\n{reference(tables)}\n"
+    )
+
+
+def reference(tables: Iterable[Table] = TABLES) -> str:
+    """What the tables are and what their columns say, as Markdown."""
     parts = []
-    for t in TABLES:
+    for t in tables:
         rebuild = "may be rebuilt from `events`" if t.rebuildable else "cannot be rebuilt"
-        head = f"#### `{t.name}`\n\n{t.about}"
+        head = f"#### `{t.path}`\n\n{t.about}"
         facts = (
             f"One row per {', '.join(f'`{g}`' for g in t.grain)} · {t.audience} · "
             f"written by {t.writer} · {rebuild}"

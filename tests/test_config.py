@@ -97,6 +97,7 @@ def test_the_smallest_file_gives_segments_defaults(folder: Path) -> None:
         "traits": {},
         "storage": {"endpoint": None, "region": None, "access_key": None, "secret_key": None},
         "quality": {"expectations": None},
+        "profiles_sync": {"enabled": False},
         "spark": {"conf": {}},
     }
 
@@ -136,6 +137,7 @@ storage:
   access_key: ${S3_KEY}
   secret_key: ${S3_SECRET}
 quality: {expectations: expectations}
+profiles_sync: {enabled: true}
 spark: {conf: {spark.sql.shuffle.partitions: 64, spark.speculation: true, spark.x: a}}
 """
 
@@ -188,6 +190,7 @@ def test_a_file_that_sets_everything_is_read_as_it_stands(everything: Config, fo
             }
         },
         "quality": {"expectations": f"{folder}/expectations"},
+        "profiles_sync": {"enabled": True},
         "spark": {
             "conf": {
                 "spark.sql.shuffle.partitions": "64",
@@ -237,6 +240,7 @@ def test_the_example_shows_every_setting() -> None:
         "Shared": shown["identity"]["shared"],
         "Storage": shown["storage"],
         "Quality": shown["quality"],
+        "ProfilesSync": shown["profiles_sync"],
         "Spark": shown["spark"],
     }
     schema = Config.json_schema()
@@ -867,7 +871,7 @@ def test_a_fingerprint_is_the_same_in_every_folder(folder: Path) -> None:
 
 
 #: A change here makes every lake resolve its identities anew: say so in the changelog.
-FINGERPRINT = "9409fa6bd78e0e62"
+FINGERPRINT = "771256d62ddf38e2"
 RESOLUTION = "68fbf04f42f6c25b"
 
 
@@ -892,6 +896,7 @@ def changes(more: str, **environ: str) -> tuple[bool, bool]:
         ("spark: {conf: {spark.hadoop.fs.s3a.secret.key: a}}", (False, False)),
         ("identity: {strategy: segment}", (False, False)),
         ("line_limit: 5", (True, False)),
+        ("profiles_sync: {enabled: true}", (True, False)),
         ("storage: {region: x}", (True, False)),
         ("spark: {conf: {spark.x: a}}", (True, False)),
         ("traits: {plan: {rule: first}}", (True, False)),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs import compact, publish, stitch
+from jobs import compact, profiles_sync, publish, stitch
 from lake.run.facts import FACTS
 from lake.schema import Table
 from lake.tables import TABLES
@@ -34,7 +34,7 @@ CLOCKS = {("datetime", "now"), ("datetime", "utcnow"), ("date", "today"), ("time
 MAY_ASK_THE_TIME = ("lake/run/", "lake/io/lease.py", "lake/io/objects.py")
 SAYS_NOTHING = {"df", "data", "tmp", "util", "utils"}
 
-JOBS = {"compact": compact, "stitch": stitch, "publish": publish}
+JOBS = {"compact": compact, "stitch": stitch, "publish": publish, "profiles_sync": profiles_sync}
 #: Where identifiers are taken by new rules from calls that are stored, `stitch` rewrites them.
 ALSO_WRITES = {("stitch", "events")}
 

@@ -121,7 +121,7 @@ def test_every_setting_is_in_the_table() -> None:
 
 
 def test_every_table_has_a_place_to_link_to() -> None:
-    assert {t.name for t in TABLES} - anchors(TEXT) == set()
+    assert {readme.anchor(t.path) for t in TABLES} - anchors(TEXT) == set()
 
 
 def test_the_changelog_begins_with_the_version_of_the_product() -> None:

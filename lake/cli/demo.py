@@ -37,6 +37,7 @@ identity:
     android.id: {{limit: 5}}
   blocked:
     values: [noreply@example.com]
+profiles_sync: {{enabled: true}}
 # The Java compiler that starts fast: right for a small lake, wrong for a large one.
 spark: {{conf: {{spark.driver.extraJavaOptions: "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"}}}}
 """

@@ -15,7 +15,7 @@ from pydantic import Field, PrivateAttr
 from lake.config.fields import Count, Location, SourceName, SpaceName, TraitName
 from lake.config.json_schema import published
 from lake.config.locations import uri
-from lake.config.models import Identity, Quality, Source, Spark, Storage
+from lake.config.models import Identity, ProfilesSync, Quality, Source, Spark, Storage
 from lake.config.overrides import Override
 from lake.config.settings import Settings
 from lake.config.traits import Trait
@@ -59,6 +59,9 @@ class Config(Settings):
     )
     quality: Quality = Field(
         default_factory=Quality, description="What a publication must satisfy."
+    )
+    profiles_sync: ProfilesSync = Field(
+        default_factory=ProfilesSync, description="The tables of Segment's Profiles Sync."
     )
     spark: Spark = Field(default_factory=Spark, description="Settings passed on to Spark.")
 

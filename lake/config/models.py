@@ -212,6 +212,16 @@ class Quality(Settings):
     )
 
 
+class ProfilesSync(Settings):
+    """The tables of Segment's Profiles Sync, under ``profiles_sync/``."""
+
+    enabled: Switch = Field(
+        default=False,
+        description="Also publish the nine tables of Segment's Profiles Sync, by their names and "
+        "columns. Every night reads all identify calls for them.",
+    )
+
+
 class Spark(Settings):
     """How Spark is set up."""
 

@@ -1,16 +1,18 @@
-"""The few raw components that break a rule, resolved one at a time by the pure rules.
+"""The raw components that need order, resolved one at a time by the pure rules.
 
-    components ─► limits that bind? ─ no ─► one profile, no further work
+    components ─► limits that bind? ─ no ─► one set created its profile? ─ yes ─► no further work
+                          │                                  └─ no ─► grown() ─► how it merged
                           └─ yes ─► sightings in order ─► resolve() ─► profiles, violations
 
 Two sets in different raw components never influence each other, so components are also what the
 work is divided by. A component goes through `lake.identity.resolve` whole, as a stream of its
 sightings in order; a task holds one component at a time.
 
-Every sighting is sent, not only a set's first: with windows and at the mapping cap a later day can
-matter, and each day a rule binds has its own row in `violations`. (Without windows and caps only
-first sightings could change who is who: what a call lost once, it loses again, since profiles
-only grow.)
+Where a rule may bind every sighting is sent, not only a set's first: with windows and at the
+mapping cap a later day can matter, and each day a rule binds has its own row in `violations`.
+(Without windows and caps only first sightings could change who is who: what a call lost once, it
+loses again, since profiles only grow.) Of a clean component that more than one set created, only
+how it merged is to be told, and first sightings tell it.
 """
 
 from __future__ import annotations
@@ -25,37 +27,54 @@ import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
 from lake.identity.ids import profile_id
-from lake.identity.resolve import Limit, Resolution, Rules, Sighting, Strategy, Window, resolve
-from lake.identity.sets import order_of
+from lake.identity.resolve import (
+    Limit,
+    Profile,
+    Resolution,
+    Rules,
+    Sighting,
+    Strategy,
+    Window,
+    grown,
+    resolve,
+)
+from lake.identity.resolve.links import id_graph
+from lake.identity.sets import RECEIVED_AT, order_of
+from lake.schema import arrow_type
+from lake.tables import MOMENT_TYPE, PATH_TYPE
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-    from lake.identity.resolve.model import Pair
+    from lake.identity.resolve.model import Identifier, Pair
 
-SET, IDENTIFIER, VIOLATION = "set", "identifier", "violation"
+SET, IDENTIFIER, CREATED, VIOLATION = "set", "identifier", "created", "violation"
 
-RESOLVED = (
-    "kind string, component bigint, identity_set binary, day date, type string, value string, "
-    "profile_id string, reason string, rule string, apart array<string>"
-)
-_ARROW = pa.schema(
-    [
-        ("kind", pa.string()),
-        ("component", pa.int64()),
-        ("identity_set", pa.binary()),
-        ("day", pa.date32()),
-        ("type", pa.string()),
-        ("value", pa.string()),
-        ("profile_id", pa.string()),
-        ("reason", pa.string()),
-        ("rule", pa.string()),
-        ("apart", pa.list_(pa.string())),
-    ]
-)
 _COLUMNS = {
-    SET: ("component", "identity_set", "profile_id"),
-    IDENTIFIER: ("component", "type", "value", "profile_id"),
+    "kind": "string",
+    "component": "bigint",
+    "identity_set": "binary",
+    "day": "date",
+    "type": "string",
+    "value": "string",
+    "profile_id": "string",
+    "segment_id": "string",
+    "moment": MOMENT_TYPE,
+    "path": PATH_TYPE,
+    "reason": "string",
+    "rule": "string",
+    "apart": "array<string>",
+}
+RESOLVED = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS.items())
+_ARROW = pa.schema([(name, arrow_type(kind)) for name, kind in _COLUMNS.items()])
+#: The columns that rows of a kind have, besides the kind.
+_TELLS = {
+    CREATED: (
+        *("component", "identity_set", "type", "value"),
+        *("profile_id", "segment_id", "moment", "path"),
+    ),
+    IDENTIFIER: ("component", "type", "value", "profile_id", "segment_id", "moment"),
+    SET: ("component", "identity_set", "profile_id", "segment_id"),
     VIOLATION: ("component", "identity_set", "day", "type", "value", "reason", "rule", "apart"),
 }
 _ROWS = 20_000
@@ -137,15 +156,23 @@ def _limit(rules: Rules, *, ever: bool = False) -> Column:
     return F.coalesce(F.try_element_at(F.create_map(*told), F.col("type")), default)
 
 
-def ordered_sightings(daily: DataFrame, set_components: DataFrame, clock: str) -> DataFrame:
-    """What the rules need of conflicting components, a row a sighting, in order within each.
+def ordered_sightings(
+    daily: DataFrame, in_conflict: DataFrame, merged: DataFrame, clock: str
+) -> DataFrame:
+    """What the rules need of components, a row a sighting, in order within each.
 
-    ``daily``: (identity_set, day, first) summed over batches; ``set_components``: the conflicting
-    sets with their component and linking identifiers. A partition holds whole components.
+    ``daily``: (identity_set, day, first) summed over batches. ``in_conflict`` and ``merged``: the
+    sets of components where a rule may bind, and of clean ones that more than one set created,
+    each with component, first moment and linking identifiers; of the latter only first sightings
+    are sent, which have no day. A partition holds whole components.
     """
+    every = daily.select("identity_set", "day", "first").join(
+        in_conflict.drop("first"), "identity_set"
+    )
+    first = merged.withColumn("day", F.lit(None).cast("date"))
     order = order_of("first.", clock)
     return (
-        daily.join(set_components.drop("first"), "identity_set")
+        every.unionByName(first)
         .select(
             "component",
             "identity_set",
@@ -153,6 +180,10 @@ def ordered_sightings(daily: DataFrame, set_components: DataFrame, clock: str) -
             F.unix_micros(order["a"]).alias("at"),
             F.unix_micros(order["b"]).alias("tie"),
             F.col("first.message_id").alias("message_id"),
+            F.col("first.timestamp").isNotNull().alias("is_timed"),
+            F.col("first.source").alias("source"),
+            F.col("first.type").alias("call"),
+            F.col("first.event").alias("event"),
             F.col("linking.type").alias("types"),
             F.col("linking.value").alias("values"),
         )
@@ -163,52 +194,61 @@ def ordered_sightings(daily: DataFrame, set_components: DataFrame, clock: str) -
 
 @dataclass(frozen=True)
 class Judge:
-    """The rules and the space whose ids are given; goes to the workers."""
+    """The rules, the space whose ids are given and the clock; goes to the workers."""
 
     rules: Rules
     space: str
+    clock: str
 
 
 def resolved(sightings: DataFrame, judge: Judge) -> DataFrame:
-    """The outcome of each conflicting component, in rows of three kinds (RESOLVED).
+    """The outcome of each component, in rows of four kinds (RESOLVED).
 
-    ``set``: the set's profile. ``identifier``: the identifier's profile. ``violation``: a rule
-    that bound, with the two profiles it kept apart. An Arrow kernel over the sorted stream.
+    ``set``: the set's profile, and the created one it had first. ``identifier``: the identifier's
+    profile, and when and to which created one it came. ``created``: a profile as it was created,
+    by founder, and the profiles it went into. ``violation``: a rule that bound, with the two
+    profiles it kept apart. An Arrow kernel over the sorted stream.
     """
     return sightings.mapInArrow(partial(_stream, judge), RESOLVED)
 
 
 def _stream(judge: Judge, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    outcome = Outcome()
+    outcome = Outcome(judge)
     for component, sightings in _components(batches):
-        outcome.add(resolve(sightings, judge.rules), component, judge.space)
+        is_clean = sightings[0].order[-1] is None
+        answer = (grown if is_clean else resolve)(sightings, judge.rules)
+        outcome.add(answer, component)
         if outcome.size >= _ROWS:
             yield from outcome.batches()
-            outcome = Outcome()
+            outcome = Outcome(judge)
     yield from outcome.batches()
 
 
 def _components(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, list[Sighting]]]:
     """Each component with its sightings; rows of one component follow each other.
 
-    A day is the number of days since 1970: only to be handed on, so it is not made a date.
+    A sighting's order goes on, after what tells calls apart, with what else is known of the call,
+    and ends in the day: the number of days since 1970, only to be handed on, so it is not made a
+    date.
     """
     now: int | None = None
     held: list[Sighting] = []
     for batch in batches:
         identifiers = list(zip(_flat(batch["types"]), _flat(batch["values"]), strict=True))
         end = 0
-        columns = [_plain(batch[name]) for name in ("component", "identity_set", "at", "tie")]
-        columns += [_plain(batch["message_id"]), _plain(batch["day"].cast(pa.int32()))]
+        known = ("component", "identity_set", "at", "tie", "message_id", "is_timed", "source")
+        columns = [_plain(batch[name]) for name in known]
+        columns += [batch["call"].to_pylist(), batch["event"].to_pylist()]
+        columns += [batch["day"].cast(pa.int32()).to_pylist()]
         sizes = _plain(pc.list_value_length(batch["types"]))
-        for component, key, at, tie, message, day, size in zip(*columns, sizes, strict=True):
+        for component, key, at, *call, size in zip(*columns, sizes, strict=True):
             if component != now and held:
                 assert now is not None
                 yield now, held
                 held = []
             now, start, end = component, end, end + size
             own = tuple(identifiers[start:end])
-            held.append(Sighting(key, at, (at, tie, message, day), own))
+            held.append(Sighting(key, at, (at, *call), own))
     if held:
         assert now is not None
         yield now, held
@@ -224,28 +264,33 @@ def _flat(lists: pa.ListArray) -> list[Any]:
 
 
 class Outcome:
-    """Resolutions as rows of the three kinds, each with the columns that it tells."""
+    """Resolutions as rows of the four kinds, each with the columns that it tells."""
 
-    def __init__(self) -> None:
-        self.rows: dict[str, list[tuple[Any, ...]]] = {kind: [] for kind in _COLUMNS}
+    def __init__(self, judge: Judge) -> None:
+        self.judge = judge
+        self.rows: dict[str, list[tuple[Any, ...]]] = {kind: [] for kind in _TELLS}
 
     @property
     def size(self) -> int:
         """How many rows there are."""
         return sum(map(len, self.rows.values()))
 
-    def add(self, resolution: Resolution, component: int, space: str) -> None:
-        """Tell the sets, identifiers and violations of one component."""
-        ids = [profile_id(space, *profile.founder) for profile in resolution.profiles]
+    def add(self, resolution: Resolution, component: int) -> None:
+        """Tell the sets, identifiers, created profiles and violations of one component."""
+        space, clock = self.judge.space, self.judge.clock
+        founders = {part.founder for p in resolution.profiles for part in p.parts}
+        segments = {founder: profile_id(space, *founder) for founder in founders}
+        ids = [segments[profile.founder] for profile in resolution.profiles]
+        for own, profile in zip(ids, resolution.profiles, strict=True):
+            self.rows[CREATED].extend(_created(profile, component, segments, clock))
+            self.rows[IDENTIFIER].extend(
+                (component, kind, value, own, segments[part], _moment(sighting, clock))
+                for (kind, value), part, sighting in profile.mapped
+            )
         self.rows[SET].extend(
-            (component, key, ids[place])
-            for key, place, _, _ in resolution.sets
-            if place is not None
-        )
-        self.rows[IDENTIFIER].extend(
-            (component, kind, value, own)
-            for own, profile in zip(ids, resolution.profiles, strict=True)
-            for kind, value in profile.identifiers
+            (component, key, ids[place], segments[part])
+            for key, place, _, _, part in resolution.sets
+            if place is not None and part is not None
         )
         self.rows[VIOLATION].extend(
             (component, key, at.order[-1], kind, value, reason, rule, [ids[n] for n in apart])
@@ -256,7 +301,7 @@ class Outcome:
         """A batch of each kind that has rows; what a kind does not tell is null."""
         for kind, rows in self.rows.items():
             if rows:
-                told = dict(zip(_COLUMNS[kind], zip(*rows, strict=True), strict=True))
+                told = dict(zip(_TELLS[kind], zip(*rows, strict=True), strict=True))
                 told["kind"] = (kind,) * len(rows)
                 arrays = [
                     pa.array(told[f.name], f.type)
@@ -265,3 +310,34 @@ class Outcome:
                     for f in _ARROW
                 ]
                 yield pa.RecordBatch.from_arrays(arrays, schema=_ARROW)
+
+
+def _created(
+    profile: Profile, component: int, segments: dict[Identifier, str], clock: str
+) -> Iterator[tuple[Any, ...]]:
+    """A row for each part: who founded it, the call that created it, and where it went."""
+    paths: dict[Identifier, list[dict[str, Any]]] = {part.founder: [] for part in profile.parts}
+    if len(profile.parts) > 1:
+        for founder, into, cause in id_graph(profile):
+            if founder != into:
+                moment = _moment(cause, clock)
+                step = {"segment_id": segments[into], "identity_set": cause.identity_set}
+                paths[founder].append({**step, "moment": moment})
+    root = segments[profile.founder]
+    for founder, created in profile.parts:
+        key, moment = created.identity_set, _moment(created, clock)
+        yield component, key, *founder, root, segments[founder], moment, paths[founder]
+
+
+def _moment(sighting: Sighting, clock: str) -> dict[str, Any]:
+    """The first call of a sighting as MOMENT has it."""
+    at, tie, message, is_timed, source, call, event, _ = sighting.order
+    received, happened = (at, tie) if clock == RECEIVED_AT else (tie, at)
+    return {
+        "received_at": received,
+        "timestamp": happened if is_timed else None,
+        "message_id": message,
+        "source": source,
+        "type": call,
+        "event": event,
+    }

@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 from lake.identity.guards import REASONS
 from lake.identity.ids import identifier_key, identifier_key_column, profile_id_column
 from lake.identity.sets import order_of
+from lake.tables import PATH_TYPE
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -176,17 +177,40 @@ class Naming(NamedTuple):
     clock: str
 
 
-def founded(set_components: DataFrame, naming: Naming) -> DataFrame:
-    """The profile of each raw component: (component, profile_id).
+def founded(set_components: DataFrame, linked: DataFrame, naming: Naming) -> DataFrame:
+    """The profile of each clean raw component, and who founded it: (component, profile_id, type,
+    value, identity_set, moment, creators).
 
-    The founder is the strongest identifier of the component's first set: a rebuild from nothing
-    gives the same id, and it changes only to an older founder's.
+    A set created a profile exactly if none of its identifiers was seen in an earlier set, which
+    is: its first call was the first of them all. The first of these *creators* made the profile
+    that stands, and its strongest identifier founded it: a rebuild from nothing gives the same
+    id, and it changes only to an older founder's. With one creator nothing was ever merged.
     """
+    introduced = (
+        linked.where("component is not null")
+        .groupBy(F.col("first.message_id").alias("message_id"))
+        .agg(F.count(F.lit(1)).alias("introduced"))
+    )
     strong = strongest(F.col("linking"), naming.priority)
-    first = F.min_by(strong, order_of("first.", naming.clock)).alias("founder")
-    own = profile_id_column(naming.space, F.col("founder.type"), F.col("founder.value"))
+    creation = F.struct(strong.alias("founder"), "identity_set", F.col("first").alias("moment"))
+    oldest = F.min_by(creation, order_of("first.", naming.clock)).alias("c")
     return (
-        set_components.groupBy("component").agg(first).select("component", own.alias("profile_id"))
+        set_components.withColumn("message_id", F.col("first.message_id"))
+        .join(introduced, "message_id")
+        .where(F.size("linking") == F.col("introduced"))
+        .groupBy("component")
+        .agg(oldest, F.count(F.lit(1)).alias("creators"))
+        .select(
+            "component",
+            profile_id_column(
+                naming.space, F.col("c.founder.type"), F.col("c.founder.value")
+            ).alias("profile_id"),
+            F.col("c.founder.type").alias("type"),
+            F.col("c.founder.value").alias("value"),
+            "c.identity_set",
+            "c.moment",
+            "creators",
+        )
     )
 
 
@@ -206,77 +230,112 @@ def linked_identifiers(
 
 
 def founded_by_person(
-    linked: DataFrame, founded: DataFrame, rules: Rules, naming: Naming
+    set_components: DataFrame, linked: DataFrame, rules: Rules, naming: Naming
 ) -> DataFrame:
     """The same under latest_wins: the first-seen identifier of a unique type founds, if any.
 
     So whoever logs in on a device that was there first does not inherit the id of the person who
-    used it before; see `lake.identity.resolve.latest_wins`.
+    used it before; see `lake.identity.resolve.latest_wins`. Nothing merges there.
     """
     unique = [kind for kind, limit in rules.limits.items() if limit.count == 1]
     order = order_of("first.", naming.clock)
     rank = rank_of(F.col("type"), naming.priority)
+    person = F.struct("type", "value", F.col("first").alias("moment"))
     persons = (
         linked.where(F.col("component").isNotNull() & F.col("type").isin(unique))
         .groupBy("component")
-        .agg(F.min_by(F.struct("type", "value"), F.struct(order, rank, "type", "value")).alias("i"))
-        .select(
-            "component",
-            profile_id_column(naming.space, F.col("i.type"), F.col("i.value")).alias("own"),
-        )
+        .agg(F.min_by(person, F.struct(order, rank, "type", "value")).alias("i"))
+        .select(F.col("component").alias("own"), F.col("i.moment.message_id"), "i")
     )
-    return founded.join(persons, "component", "left").select(
-        "component", F.coalesce("own", "profile_id").alias("profile_id")
+    carriers = set_components.select("identity_set", F.col("first.message_id").alias("message_id"))
+    persons = persons.join(carriers, "message_id").select("own", "i", "identity_set")
+    named = founded(set_components, linked, naming).withColumnsRenamed(
+        {name: f"old_{name}" for name in ("profile_id", "type", "value", "identity_set", "moment")}
+    )
+    own = profile_id_column(naming.space, F.col("i.type"), F.col("i.value"))
+    return named.join(persons, F.col("component") == F.col("own"), "left").select(
+        "component",
+        F.coalesce(own, "old_profile_id").alias("profile_id"),
+        F.coalesce("i.type", "old_type").alias("type"),
+        F.coalesce("i.value", "old_value").alias("value"),
+        F.coalesce("identity_set", "old_identity_set").alias("identity_set"),
+        F.coalesce("i.moment", "old_moment").alias("moment"),
+        F.lit(1).cast("bigint").alias("creators"),
     )
 
 
 def identities(
-    linked: DataFrame, founded: DataFrame, resolved: DataFrame | None, contested: DataFrame
+    linked: DataFrame, founded: DataFrame, resolved: DataFrame, contested: DataFrame
 ) -> DataFrame:
     """Every identifier with its component and profile: the columns of ``identities``.
 
-    ``founded`` names the profiles of clean components, ``resolved`` (None: there are none) those
-    of the identifiers of conflicting ones; ``contested``: the components in which a rule may bind.
-    A guarded identifier is listed with neither. One without totals has no row.
+    ``founded`` names the profiles of components that one set created, ``resolved`` those of the
+    identifiers of all others; ``contested``: the components in which a rule may bind. A guarded
+    identifier is listed with neither. One without totals has no row.
     """
     bound = F.broadcast(contested.select("component", F.lit(True).alias("bound")))  # noqa: FBT003
-    named = (
-        linked.where("calls is not null")
-        .join(founded, "component", "left")
-        .join(bound, "component", "left")
+    own = resolved.where("kind = 'identifier'").select(
+        "type", "value", F.col("profile_id").alias("own"), "segment_id", "moment"
     )
-    if resolved is not None:
-        own = resolved.where("kind = 'identifier'").select(
-            "type", "value", F.col("profile_id").alias("own")
+    alone = F.when(F.col("own").isNull(), F.col("profile_id"))
+    return (
+        linked.where("calls is not null")
+        .join(founded.select("component", "profile_id"), "component", "left")
+        .join(bound, "component", "left")
+        .join(own, ["type", "value"], "left")
+        .select(
+            "type",
+            "value",
+            "identifier_key",
+            "graph_key",
+            "component",
+            F.coalesce("own", "profile_id").alias("profile_id"),
+            F.coalesce("segment_id", alone).alias("segment_id"),
+            F.coalesce("moment", F.when(alone.isNotNull(), F.col("first"))).alias("mapped"),
+            "guard",
+            F.coalesce("bound", F.lit(False)).alias("contested"),  # noqa: FBT003
+            "first",
+            "last",
+            "calls",
         )
-        named = (
-            named.join(own, ["type", "value"], "left")
-            .withColumn("profile_id", F.coalesce("own", "profile_id"))
-            .drop("own")
-        )
-    return named.select(
+    )
+
+
+def set_profiles(set_components: DataFrame, founded: DataFrame, resolved: DataFrame) -> DataFrame:
+    """Which profile each set belongs to: (identity_set, profile_id, segment_id).
+
+    ``set_components`` and ``founded``: of components that one set created.
+    """
+    alone = set_components.join(founded.select("component", "profile_id"), "component").select(
+        "identity_set", "profile_id", F.col("profile_id").alias("segment_id")
+    )
+    others = resolved.where("kind = 'set'").select("identity_set", "profile_id", "segment_id")
+    return alone.unionByName(others)
+
+
+def created_profiles(founded: DataFrame, resolved: DataFrame) -> DataFrame:
+    """Every profile that was ever created, and the older ones it went into: the columns of
+    ``created_profiles``; ``founded`` and ``resolved`` as for `identities`."""
+    alone = founded.select(
+        "component", "profile_id", "type", "value", "identity_set", "moment",
+        F.col("profile_id").alias("segment_id"),
+        F.array().cast(PATH_TYPE).alias("path"),
+    )  # fmt: skip
+    both = alone.unionByName(resolved.where("kind = 'created'").select(*alone.columns))
+    merge = F.get("path", F.lit(0))
+    return both.select(
+        "segment_id",
         "type",
         "value",
-        "identifier_key",
-        "graph_key",
         "component",
         "profile_id",
-        "guard",
-        F.coalesce("bound", F.lit(False)).alias("contested"),  # noqa: FBT003
-        "first",
-        "last",
-        "calls",
+        F.col("identity_set").alias("created_by"),
+        F.col("moment").alias("created"),
+        merge["segment_id"].alias("merged_into"),
+        merge["identity_set"].alias("merged_by"),
+        merge["moment"].alias("merged"),
+        "path",
     )
-
-
-def set_profiles(
-    set_components: DataFrame, founded: DataFrame, resolved: DataFrame | None
-) -> DataFrame:
-    """Which profile each set belongs to: (identity_set, profile_id)."""
-    clean = set_components.join(founded, "component").select("identity_set", "profile_id")
-    if resolved is None:
-        return clean
-    return clean.unionByName(resolved.where("kind = 'set'").select("identity_set", "profile_id"))
 
 
 def guard_violations(sets: DataFrame, exceptions: DataFrame, daily: DataFrame) -> DataFrame:

@@ -34,6 +34,8 @@ from lake.io.scratch import Stored, store_list, stored, stored_frame
 from lake.schema import Column, Table
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import StructType
 
@@ -85,7 +87,7 @@ class Tables:
 
     def path(self, table: Table) -> str:
         """Where the table lies, as Spark addresses it."""
-        return _for_spark(f"{self.root.rstrip('/')}/{table.name}")
+        return _for_spark(f"{self.root.rstrip('/')}/{table.path}")
 
     def uri(self, table: Table) -> str:
         """Where the table lies, as deltalake addresses it."""
@@ -248,7 +250,7 @@ class Tables:
             )
         )
 
-    def tidied(self, table: Table, keep: Collection[int]) -> int:
+    def tidied(self, table: Table, keep: Collection[int], now: datetime) -> int:
         """Remove data files that no version needs which may still be asked for, and bound the log.
 
         Kept are the versions ``keep``, the newest one, and whatever was in use within the table's
@@ -263,8 +265,7 @@ class Tables:
         opened = self.open(table)
         assert opened is not None
         opened.create_checkpoint()
-        days = table.log_retention_days
-        oldest = time.time() - days * 86_400
+        oldest = now.timestamp() - table.log_retention_days * 86_400
         stamps = {commit["version"]: commit["timestamp"] / 1000 for commit in opened.history()}
         if all(stamps.get(version, 0) > oldest for version in held):
             opened.cleanup_metadata()

@@ -42,7 +42,7 @@ def publish(
             "publication": number,
             "published_at": as_of,
             "table": t.name,
-            "path": t.name,
+            "path": t.path,
             "version": tables.version(t),
             "rows": tables.rows(t),
             "run": lake.run,

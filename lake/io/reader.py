@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,14 @@ from lake.io import publications
 from lake.io.control import Control
 from lake.io.delta import Tables
 from lake.io.objects import StorageSettings, canonical_uri, objects_for
-from lake.tables import EVENTS, PROFILE_IDENTIFIERS, PROFILES, SET_PROFILES, table
+from lake.tables import (
+    CREATED_PROFILES,
+    EVENTS,
+    PROFILE_IDENTIFIERS,
+    PROFILES,
+    SET_PROFILES,
+    table,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -51,17 +59,26 @@ class Publication:
         return self._tables.query(sql, **{n: (table(n), v) for n, v in self.versions.items()})
 
     def table(self, name: str) -> DataFrame:
-        """The table as a Spark frame; `event_profiles` is the view of events with their profile.
+        """The table as a Spark frame; `event_profiles` is the view of events with their profiles.
 
         Uses the active session, or starts a local one.
         """
         from lake.io.session import spark_session
 
         if name == "event_profiles":
-            return event_profiles(self.table(EVENTS.name), self.table(SET_PROFILES.name))
+            sets, created = self.table(SET_PROFILES.name), self.table(CREATED_PROFILES.name)
+            return event_profiles(self.table(EVENTS.name), sets, created, self.clock)
         spark = spark_session("profile-lake", storage=self._tables.storage)
         reader = spark.read.format("delta").option("versionAsOf", str(self._version(name)))
         return reader.load(self._tables.path(table(name)))
+
+    @property
+    def clock(self) -> str:
+        """The time that orders calls in this publication: received_at or timestamp."""
+        for commit in self.delta(SET_PROFILES.name).history():
+            if text := commit.get("userMetadata"):
+                return str(json.loads(text)["order_by"])
+        raise NotFound(f"Publication {self.number} does not say by which time calls are ordered.")
 
     def lookup(self, kind: str, value: str) -> dict[str, Any]:
         """The profile of an identifier, whole; reads only the files that can hold it.
@@ -90,6 +107,7 @@ class Publication:
         return {"publication": self.number, **row}
 
     def _version(self, name: str) -> int:
+        name = name.replace("/", "_")  # a table in a folder may be named by its path
         if name not in self.versions:
             raise NotFound(
                 f"Publication {self.number} has no table {name}; it has {', '.join(self.versions)}."
@@ -129,11 +147,43 @@ def opened(
     )
 
 
-def event_profiles(events: DataFrame, set_profiles: DataFrame) -> DataFrame:
-    """Every event with its profile now: ``message_id``, ``profile_id`` (null where unresolved).
+def event_profiles(
+    events: DataFrame, set_profiles: DataFrame, created_profiles: DataFrame, clock: str
+) -> DataFrame:
+    """Every event with its profile now, ``profile_id``, and the one it had then, ``segment_id``.
 
-    A view: no row per event is ever rewritten when people merge.
+    Both are null where a call's set belongs to nobody. A view: no row per event is ever rewritten
+    when people merge. ``segment_id`` is the created profile that the call's identity set had at
+    its first call, followed through every merge before this call; the call that merges carries the
+    id before its merge, as in Segment's Profiles Sync: of several, the youngest. So the id is
+    always one that became part of ``profile_id``. ``clock`` is the one that orders calls.
+
+    Under ``segment`` and ``components`` this is the profile that the fold had the call on at that
+    moment, also where windows and limits let a set lose identifiers on one day and keep them on
+    another: what it loses is never what holds it to its profile (a law in the tests). Only at a
+    cap can a set go to one profile on one day and to another on a later one; the profile of its
+    latest day is then taken for all. ``latest_wins`` knows no merges: it is the profile of now.
     """
-    return events.join(set_profiles, "identity_set", "left").select(
-        "message_id", "type", "event", "received_at", "timestamp", "source", "profile_id"
+    from pyspark.sql import functions as F
+
+    from lake.clock import order_of, order_of_moment
+
+    gone = created_profiles.where("merged_into is not null").select("segment_id", "path")
+    steps = F.filter(
+        "path", lambda step: order_of_moment(step["moment"], clock) < order_of("", clock)
+    )
+    now = F.try_element_at(steps, F.lit(-1))["segment_id"]
+    return (
+        events.join(set_profiles, "identity_set", "left")
+        .join(gone, "segment_id", "left")
+        .select(
+            "message_id",
+            "type",
+            "event",
+            "received_at",
+            "timestamp",
+            "source",
+            "profile_id",
+            F.coalesce(now, "segment_id").alias("segment_id"),
+        )
     )

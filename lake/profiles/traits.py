@@ -24,10 +24,11 @@ def told_traits(events: DataFrame) -> DataFrame:
     """One row a trait of each identify call that has an identity set.
 
     ``trait`` and ``value`` (its exact JSON text, null where the call removed the trait) beside
-    the call's identity_set, source, batch, received_at, timestamp and message_id. A call's
+    the call's identity_set, batch, times, message_id, source, type and event. A call's
     ``traits`` that are no object tell nothing.
     """
-    kept = ["identity_set", "source", "batch", "received_at", "timestamp", "message_id"]
+    call = ["received_at", "timestamp", "message_id", "source", "type", "event"]
+    kept = ["identity_set", "batch", *call]
     told = events.where(
         (F.col("type") == "identify")
         & F.col("identity_set").isNotNull()

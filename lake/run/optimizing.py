@@ -7,6 +7,7 @@ run is unfinished.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from lake.config import Config
@@ -50,7 +51,8 @@ def optimize(
                 continue
             with said.stage(table.name):
                 merged = lake.compact(table)
-                removed = place.tables.tidied(table, pinned.get(table.name, set()))
+                kept = pinned.get(table.name, set())
+                removed = place.tables.tidied(table, kept, datetime.now(UTC))
             said.say(f"merged {merged}, removed {removed} files of {table.name}")
             told.append({"table": table.name, "merged": merged, "removed": removed})
         lake.drop_scratch()

@@ -21,6 +21,7 @@ from lake.io.delta import Tables
 from lake.run.place import Place
 from lake.run.rules import extraction, fingerprints
 from lake.tables import (
+    CREATED_PROFILES,
     EVENTS,
     IDENTITIES,
     INGEST_LEDGER,
@@ -32,8 +33,10 @@ from lake.tables import (
     VIOLATIONS,
 )
 
+#: The form of the facts; another one where their moments tell more or other things of a call.
+FACTS = 2
 #: What one resolution leaves behind, all by the same run.
-STATE = (IDENTITIES, VIOLATIONS, SET_PROFILES)
+STATE = (IDENTITIES, VIOLATIONS, CREATED_PROFILES, SET_PROFILES)
 #: Why a full pass is made that nothing but a person wants: it makes the facts anew, too.
 ASKED = "it was asked for"
 #: Without a pass to compare with, an incremental one is taken up to this share of new bytes.
@@ -54,13 +57,14 @@ def code_version() -> str:
 
 def facts_fingerprint(config: Config) -> str:
     """A hash of what the facts per identity set depend on besides the events."""
-    return f"{extraction(config).fingerprint}:{config.identity.order_by}"
+    return f"{extraction(config).fingerprint}:{config.identity.order_by}:{FACTS}"
 
 
 def notes(config: Config) -> dict[str, Any]:
     """What every commit of a run says of the rules it was made by."""
     return {
         "facts": facts_fingerprint(config),
+        "order_by": config.identity.order_by,
         "rules": fingerprints(config, code_version()),
         "profiles": config.profiles_fingerprint,
     }
@@ -73,6 +77,7 @@ def inputs(config: Config) -> str:
         config.resolution_fingerprint,
         config.profiles_fingerprint,
         extraction(config).fingerprint,
+        config.profiles_sync.enabled,
         code_version(),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

@@ -64,11 +64,12 @@ class Facts(NamedTuple):
 
 
 class Resolved(NamedTuple):
-    """The rows of three tables for the facts that were given."""
+    """The rows of four tables for the facts that were given."""
 
     identities: DataFrame
     violations: DataFrame
     set_profiles: DataFrame
+    created_profiles: DataFrame
 
 
 @dataclass(frozen=True)
@@ -112,26 +113,33 @@ class Resolver:
         self._check(self._edges(links.frame), components)
         linked = stitching.linked_identifiers(identifiers, exceptions, components)
         of_sets = stitching.set_components(links.frame, components)
-        outcome = None
-        binding = self.store("in_conflict", conflicts.in_conflict(linked, self.rules))
-        if binding.rows:
-            bad = of_sets.join(F.broadcast(binding.frame), "component", "left_semi")
-            of_sets = of_sets.join(F.broadcast(binding.frame), "component", "left_anti")
-            sightings = conflicts.ordered_sightings(facts.daily, bad, self.clock)
-            judge = conflicts.Judge(self.rules, self.naming.space)
-            outcome = self.store("resolved", conflicts.resolved(sightings, judge)).frame
-            self._check_limits(outcome)
-
-        named = stitching.founded(of_sets, self.naming)
-        if self.rules.strategy is Strategy.LATEST_WINS:
-            named = stitching.founded_by_person(linked, named, self.rules, self.naming)
-        founded = self.store("founded", named).frame
-        contested = binding.frame.unionByName(conflicts.joined_by_override(linked, self.rules))
-        return Resolved(
-            stitching.identities(linked, founded, outcome, contested.distinct()),
-            self._violations(facts, exceptions, outcome),
-            stitching.set_profiles(of_sets, founded, outcome),
+        found = conflicts.in_conflict(linked, self.rules).unionByName(
+            conflicts.joined_by_override(linked, self.rules)
         )
+        binding = self.store("in_conflict", found.distinct())
+        contested = binding.frame
+        bad = of_sets.join(F.broadcast(contested), "component", "left_semi")
+        clean = of_sets.join(F.broadcast(contested), "component", "left_anti")
+        founded = self.store("founded", self._founded(clean, linked)).frame
+        alone, several = founded.where("creators = 1"), founded.where("creators > 1")
+        merged = clean.join(several, "component", "left_semi")
+        sightings = conflicts.ordered_sightings(facts.daily, bad, merged, self.clock)
+        judge = conflicts.Judge(self.rules, self.config.space, self.clock)
+        outcome = self.store("resolved", conflicts.resolved(sightings, judge)).frame
+        if binding.rows:
+            self._check_limits(outcome)
+        return Resolved(
+            stitching.identities(linked, alone, outcome, contested),
+            self._violations(facts, exceptions, outcome),
+            stitching.set_profiles(clean, alone, outcome),
+            stitching.created_profiles(alone, outcome),
+        )
+
+    def _founded(self, clean: DataFrame, linked: DataFrame) -> DataFrame:
+        """The profiles of clean components."""
+        if self.rules.strategy is Strategy.LATEST_WINS:
+            return stitching.founded_by_person(clean, linked, self.rules, self.naming)
+        return stitching.founded(clean, linked, self.naming)
 
     def too_many(self, sets: DataFrame, blocked: DataFrame) -> shared.Found | None:
         """The values that the guard `shared` keeps from linking; None if there are none.
@@ -232,13 +240,10 @@ class Resolver:
         return found
 
     def _violations(
-        self, facts: Facts, exceptions: DataFrame | None, outcome: DataFrame | None
+        self, facts: Facts, exceptions: DataFrame | None, outcome: DataFrame
     ) -> DataFrame:
         """What did not link and why: the guards' part and the rules' part."""
-        found = self.spark.createDataFrame([], VIOLATIONS.ddl)
-        if outcome is not None:
-            bound = outcome.where("kind = 'violation'").select(*VIOLATIONS.names)
-            found = found.unionByName(bound)
+        found = outcome.where("kind = 'violation'").select(*VIOLATIONS.names)
         if exceptions is not None:
             guarded = stitching.guard_violations(facts.sets, exceptions, facts.daily)
             found = found.unionByName(guarded)

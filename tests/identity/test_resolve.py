@@ -27,6 +27,7 @@ from lake.identity.resolve import (
     Violation,
     Window,
     clean,
+    grown,
     resolve,
 )
 from tests.support.cases import Case, check, identifier, load, load_all, run_pure
@@ -115,9 +116,13 @@ def test_a_dropped_identifier_is_reported_with_the_rule_and_the_profiles_it_keep
     answer = resolve([first, second], Rules())
     email = ("email", "m")
     assert answer.sets == (
-        SetOutcome(first.identity_set, 0, (("user_id", "u1"), email), ()),
+        SetOutcome(first.identity_set, 0, (("user_id", "u1"), email), (), ("user_id", "u1")),
         SetOutcome(
-            second.identity_set, 1, (("user_id", "u2"),), (Drop(email, Reason.VALUE_LIMIT),)
+            second.identity_set,
+            1,
+            (("user_id", "u2"),),
+            (Drop(email, Reason.VALUE_LIMIT),),
+            ("user_id", "u2"),
         ),
     )
     assert answer.violations == (
@@ -135,6 +140,17 @@ def test_a_merge_names_both_parts_and_the_call_and_the_oldest_part_keeps_its_fou
     assert profile.identifiers == (("email", "m"), ("a", "1"), ("a", "2"))
     assert profile.parts == ((("a", "1"), calls[0]), (("a", "2"), calls[1]))
     assert profile.merges == ((("a", "1"), ("a", "2"), calls[2]),)
+    assert profile.mapped == (
+        (("a", "1"), ("a", "1"), calls[0]),
+        (("a", "2"), ("a", "2"), calls[1]),
+        (("email", "m"), ("a", "1"), calls[2]),
+    )
+
+
+def test_a_set_has_the_part_of_its_first_call_and_a_merging_one_the_youngest_it_merged() -> None:
+    calls = [seen(0, "a:1"), seen(1, "a:2"), seen(2, "a:3"), seen(3, "a:1", "a:2", "a:3")]
+    answer = resolve([*calls, seen(4, "a:2", "a:3")], Rules())
+    assert [s.part for s in answer.sets] == [("a", v) for v in ("1", "2", "3", "3", "1")]
 
 
 def test_the_founder_is_the_strongest_identifier_of_the_first_call_whatever_comes_later() -> None:
@@ -146,7 +162,7 @@ def test_no_sightings_give_no_profiles_and_an_empty_set_belongs_to_nobody() -> N
     assert resolve([], Rules()) == Resolution((), (), ())
     for strategy in Strategy:
         empty = resolve([seen(0)], Rules(strategy=strategy))
-        assert empty == Resolution((), (SetOutcome((), None, (), ()),), ())
+        assert empty == Resolution((), (SetOutcome((), None, (), (), None),), ())
 
 
 def test_a_type_with_limit_zero_never_links_and_its_set_belongs_to_nobody() -> None:
@@ -550,6 +566,42 @@ def test_a_clean_component_is_one_profile_under_every_strategy(
             assert answer == resolve(component, replace(rules, strategy=Strategy.COMPONENTS))
             first = min(component, key=lambda row: row.order)
             assert answer.profiles[0].founder == strongest(first.identifiers)
+        if rules.strategy is not Strategy.LATEST_WINS and not rules.always_together:
+            assert answer == grown(component, rules)
+
+
+@given(log_of_calls, any_rules())
+def test_the_part_of_a_set_and_the_merges_tell_its_profile_at_every_moment(
+    log: list[tuple[int, set[Identifier]]], rules: Rules
+) -> None:
+    """At a cap a call may go to a profile that its set has left when it comes again."""
+    rules = replace(rules, strategy=Strategy.SEGMENT, max_merges=100, max_mappings=1000)
+    rows = sorted(sightings(log), key=lambda row: row.order)
+    answer = resolve(rows, rules)
+    part_of = {s.identity_set: s.part for s in answer.sets}
+    merges = [merge for profile in answer.profiles for merge in profile.merges]
+    for number, row in enumerate(rows, start=1):
+        then = resolve(rows[:number], rules)
+        (place,) = [s.profile for s in then.sets if s.identity_set == row.identity_set]
+        into = {m.absorbed: m.into for m in merges if m.sighting.order <= row.order}
+        part = part_of[row.identity_set]
+        while part in into:
+            part = into[part]
+        assert part == (None if place is None else then.profiles[place].founder)
+
+
+@given(log_of_calls, any_rules())
+def test_the_part_of_a_set_is_one_of_its_profile_and_every_identifier_came_to_one_of_its_own(
+    log: list[tuple[int, set[Identifier]]], rules: Rules
+) -> None:
+    answer = resolve(sightings(log), rules)
+    parts = [{part.founder for part in profile.parts} for profile in answer.profiles]
+    for outcome in answer.sets:
+        assert (outcome.part is None) == (outcome.profile is None)
+        assert outcome.profile is None or outcome.part in parts[outcome.profile]
+    for own, profile in zip(parts, answer.profiles, strict=True):
+        assert sorted(m.identifier for m in profile.mapped) == sorted(profile.identifiers)
+        assert {m.part for m in profile.mapped} <= own
 
 
 @given(log_of_calls)

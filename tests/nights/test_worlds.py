@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 from tests.linking import Linking
 from tests.oracle import judge
 from tests.oracle.judging import Fold
+from tests.support.histories import unlike_the_rules
 from tests.support.judged import differences
 from tests.support.worlds import Call, Lake, graphs, lines, overridden, worlds
 
@@ -61,3 +62,4 @@ def assert_the_oracle_agrees(rules: Lake, calls: list[Call], folder: Path) -> No
     lake.run()
     rule = Linking if rules.strategy == "latest_wins" else Fold
     assert differences(lake, judge(lines(calls), rules.settings(), rule)) == {}
+    assert unlike_the_rules(lake) == {}

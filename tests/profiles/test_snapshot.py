@@ -11,15 +11,17 @@ from lake.profiles.snapshot import profile_identifiers
 from lake.tables import IDENTITIES
 
 EARLY, LATE = datetime(2026, 1, 1), datetime(2026, 1, 2)
+CALL = ("track", "Bought")
+IDENTIFIER = {"type": "email", "value": "a@x.com", "profile_id": "p", "calls": 2}
 
 
 @pytest.mark.parametrize("clock", ["received_at", "timestamp"])
 def test_nobody_is_last_seen_before_first_seen_whichever_clock_orders_calls(
     spark: SparkSession, clock: str
 ) -> None:
-    by_arrival = ((EARLY, LATE, "e2", "web"), (LATE, EARLY, "e1", "web"))
+    by_arrival = ((EARLY, LATE, "e2", "web", *CALL), (LATE, EARLY, "e1", "web", *CALL))
     first, last = by_arrival if clock == "received_at" else by_arrival[::-1]
-    row = ("email", "a@x.com", 1, 1, "p", None, first, last, 2)
+    row = {**IDENTIFIER, "first": first, "last": last}
     shown = profile_identifiers(spark.createDataFrame([row], IDENTITIES.ddl), clock).select(
         "first_seen", "last_seen", "first_message_id"
     )
@@ -27,8 +29,8 @@ def test_nobody_is_last_seen_before_first_seen_whichever_clock_orders_calls(
 
 
 def test_a_call_without_a_time_of_its_own_was_seen_when_it_arrived(spark: SparkSession) -> None:
-    moment = (EARLY, None, "e1", "web")
-    row = ("email", "a@x.com", 1, 1, "p", None, moment, moment, 1)
+    moment = (EARLY, None, "e1", "web", *CALL)
+    row = {**IDENTIFIER, "first": moment, "last": moment}
     shown = profile_identifiers(spark.createDataFrame([row], IDENTITIES.ddl), "timestamp").select(
         "first_seen", "last_seen"
     )

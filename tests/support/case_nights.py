@@ -15,7 +15,7 @@ What a lake shows otherwise than the pure function, and how it is compared:
   value is blocked, every one;
 - calls that nothing but their order tells apart are a minute apart and not a day, where there
   are hundreds: a day of calls is a folder of `events`;
-- no table holds merges: `graph` is read off the rules applied to the sightings the lake holds.
+- `graph` is read off `created_profiles`.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lake.identity.resolve import Reason, Sighting, resolve
-from lake.run.rules import resolution_rules
+from lake.identity.resolve import Reason
 from tests.oracle.judging import profile_id
 from tests.support import cases
 from tests.support.cases import Batch, Case, CaseEvent, Identifier, Observed
@@ -246,7 +245,6 @@ class Shown:
     """What a lake's readers see, divided by world; identifiers without the world's name."""
 
     def __init__(self, lake: Site) -> None:
-        self.rules = resolution_rules(lake.place.config)
         self.members: dict[bytes, tuple[Identifier, ...]] = {
             row["identity_set"]: tuple((i["type"], i["value"]) for i in row["identifiers"])
             for row in lake.dicts("identity_sets")
@@ -261,6 +259,9 @@ class Shown:
             if row["guard"]:
                 self.guarded.add(one)
         self.founder = {profile_id(i, "shop"): i for homes in self.homes.values() for i in homes}
+        self.created: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for row in lake.dicts("created_profiles"):
+            self.created[row["type"].partition(".")[0]].append(row)
         self.violations: dict[bytes, list[dict[str, Any]]] = defaultdict(list)
         for row in lake.dicts("violations"):
             self.violations[row["identity_set"]].append(row)
@@ -285,7 +286,7 @@ class Shown:
             events={name: place[home] if home else None for name, home in found.items()},
             violations=frozenset(self._violations(landed)),
             removed=frozenset(self._removed(landed, homes)),
-            graph=self._graph(world, landed),
+            graph=self._graph(world),
             earlier=earlier,
         )
 
@@ -319,14 +320,28 @@ class Shown:
                 if homes[one] is None or homes[one] != homes[other]:
                     yield frozenset((_text(one), _text(other)))
 
-    def _graph(self, world: World, landed: Landed) -> tuple[tuple[str, str, str], ...]:
+    def _graph(self, world: World) -> tuple[tuple[str, str, str], ...]:
+        """(part, canonical part, name of the call), parts numbered by creation."""
         if "graph" not in world.case.expect:
             return ()
-        sightings = [
-            Sighting(key, orders[0][0], orders[0], tuple(self._linking(key)))
-            for (key, _), orders in self._days(landed).items()
+        # A message begins with its number, so its name tells the order of equal times too.
+        created = sorted(self.created[world.name], key=lambda row: _when(row["created"]))
+        name = {row["segment_id"]: f"p{n}" for n, row in enumerate(created, start=1)}
+        steps = [(_when(row["created"]), row, row["segment_id"]) for row in created]
+        steps += [
+            (_when(step["moment"]), row, step["segment_id"])
+            for row in created
+            for step in row["path"]
         ]
-        return cases.graph(resolve(sightings, self.rules))
+        ordered = sorted(steps, key=lambda step: step[0])
+        return tuple(
+            (name[row["segment_id"]], name[into], when[1].rpartition("|")[2])
+            for when, row, into in ordered
+        )
+
+
+def _when(moment: Mapping[str, Any]) -> tuple[datetime, str]:
+    return moment["received_at"], moment["message_id"]
 
 
 Landed = list[tuple[str, str, CaseEvent]]

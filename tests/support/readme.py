@@ -15,7 +15,7 @@ from typing import Any
 import typer
 
 import lake.errors
-from jobs import compact, publish, stitch
+from jobs import compact, profiles_sync, publish, stitch
 from lake.cli.main import app
 from lake.config import Config
 from lake.events.rejection import SENTENCES
@@ -23,7 +23,7 @@ from lake.tables import PUBLISHED, TABLES, reference
 
 ROOT = Path(__file__).resolve().parents[2]
 README, MAKEFILE = ROOT / "README.md", ROOT / "Makefile"
-JOBS = {"compact": compact, "stitch": stitch, "publish": publish}
+JOBS = {"compact": compact, "stitch": stitch, "publish": publish, "profiles_sync": profiles_sync}
 
 _PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
 
@@ -118,7 +118,6 @@ MISSING_TABLES = {
     "identity_history": "which profile an identifier belonged to at which time",
     "profile_trait_candidates": "trait values that did not win, and why",
     "accounts": "what group calls say of accounts, and their members",
-    "profiles_sync": "the tables of Segment's Profiles Sync, by their names and columns",
 }
 
 
@@ -148,8 +147,13 @@ def targets() -> str:
 def overview() -> str:
     """Each table and its sentence; what is published first."""
     ordered = [*PUBLISHED, *(t for t in TABLES if t not in PUBLISHED)]
-    rows = [f"| [`{t.name}`](#{t.name}) | {t.audience} | {t.about} |" for t in ordered]
+    rows = [f"| [`{t.path}`](#{anchor(t.path)}) | {t.audience} | {t.about} |" for t in ordered]
     return table(("table", "audience", "what it holds"), rows)
+
+
+def anchor(heading: str) -> str:
+    """The fragment by which GitHub reaches a heading that is a path in code."""
+    return heading.replace("/", "")
 
 
 def diagram() -> str:

@@ -18,11 +18,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lake.identity.resolve.components import clean, components, is_clean
+from lake.identity.resolve.grown import grown
 from lake.identity.resolve.latest_wins import latest_wins
 from lake.identity.resolve.links import removed_links
 from lake.identity.resolve.model import (
     Drop,
     Identifier,
+    Mapped,
     Merge,
     Part,
     Profile,
@@ -39,6 +41,7 @@ __all__ = [
     "Drop",
     "Identifier",
     "Limit",
+    "Mapped",
     "Merge",
     "OnLimit",
     "Part",
@@ -52,6 +55,7 @@ __all__ = [
     "Violation",
     "Window",
     "clean",
+    "grown",
     "is_clean",
     "removed_links",
     "resolve",

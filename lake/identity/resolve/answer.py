@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import NamedTuple
 
 from lake.identity.resolve.fold import Fold, Lost
@@ -10,6 +11,7 @@ from lake.identity.resolve.growing import Growing
 from lake.identity.resolve.model import (
     Drop,
     Identifier,
+    Mapped,
     Merge,
     Part,
     Profile,
@@ -40,7 +42,7 @@ def answer(
     final = [-1 if owner is None else owner.place for owner in fold.owners]
     return Resolution(
         _profiles(universe, fold, count, final),
-        tuple(_sets(universe, last, final)),
+        tuple(_sets(universe, last, final, _first_parts(fold, last, losses))),
         tuple(_violations(universe, losses)),
     )
 
@@ -68,33 +70,60 @@ def _profiles(universe: Universe, fold: Fold, count: int, final: list[int]) -> t
             identifiers[place].append(name)
     for part in fold.parts:
         parts[part.place].append(Part(names[part.founder], part.created))
+    mapped: list[list[Mapped]] = [[] for _ in range(count)]
+    for i, part, sighting in fold.mapped:
+        mapped[part.place].append(Mapped(names[i], names[part.founder], sighting))
     for into, absorbed, sighting in fold.merges:
         merges[into.place].append(Merge(names[into.founder], names[absorbed.founder], sighting))
     return tuple(
         [
-            Profile(own[0].founder, own[0].created, tuple(ids), tuple(own), tuple(history))
-            for ids, own, history in zip(identifiers, parts, merges, strict=True)
+            Profile(
+                own[0].founder, own[0].created, tuple(ids), tuple(own), tuple(history), tuple(came)
+            )
+            for ids, own, history, came in zip(identifiers, parts, merges, mapped, strict=True)
         ]
     )
 
 
+def _first_parts(
+    fold: Fold, last: Mapping[Hashable, Step], losses: Iterable[Step]
+) -> dict[tuple[Hashable, int], int]:
+    """The founder's number of the part a set had first, by the set and the place of its profile.
+
+    Of a sighting that merged, the youngest that it merged.
+    """
+    # Those of one sighting stand by age, so the youngest stays.
+    merged = {(s.identity_set, s.order): absorbed for _, absorbed, s in fold.merges}
+    first: dict[tuple[Hashable, int], int] = {}
+    # A set's steps but the last all lost something.
+    for step in chain(losses, last.values()):
+        sighting, profile, _ = step
+        if profile is not None:
+            part = merged.get((sighting.identity_set, sighting.order), profile)
+            first.setdefault((sighting.identity_set, profile.place), part.founder)
+    return first
+
+
 def _sets(
-    universe: Universe, last: Mapping[Hashable, Step], final: list[int]
+    universe: Universe,
+    last: Mapping[Hashable, Step],
+    final: list[int],
+    first_parts: Mapping[tuple[Hashable, int], int],
 ) -> Iterator[SetOutcome]:
     """Each set goes where its last sighting went, with the reasons of that sighting."""
     names = universe.identifiers
     for key, members in universe.members.items():
         # Only a set without identifiers was never folded.
         _, part, lost = last[key] if members else (None, None, None)
+        place = None if part is None else part.place
+        first = None if place is None else names[first_parts[key, place]]
         if lost:
-            place = None if part is None else part.place
             reasons = {each.identifier: each.reason for each in lost}
             gone = tuple([Drop(names[i], reasons[i]) for i in members if final[i] != place])
             kept = tuple([names[i] for i in members if final[i] == place])
-            yield SetOutcome(key, place, kept, gone)
+            yield SetOutcome(key, place, kept, gone, first)
         else:
-            place = None if part is None else part.place
-            yield SetOutcome(key, place, tuple([names[i] for i in members]), ())
+            yield SetOutcome(key, place, tuple([names[i] for i in members]), (), first)
 
 
 def _violations(universe: Universe, losses: Iterable[Step]) -> Iterator[Violation]:

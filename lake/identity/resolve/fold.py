@@ -43,7 +43,7 @@ class Fold:
     """All profiles so far. ``take`` sightings in order, then read ``parts`` and ``owners``.
 
     ``owners[i]`` is the part that identifier ``i`` was mapped to, ``merges`` are
-    (into, absorbed, sighting) in time.
+    (into, absorbed, sighting) and ``mapped`` (identifier, part, sighting) in time.
     """
 
     def __init__(self, universe: Universe, rules: Rules) -> None:
@@ -54,6 +54,7 @@ class Fold:
         self.owners: list[Growing | None] = [None] * len(universe.identifiers)
         self.parts: list[Growing] = []
         self.merges: list[tuple[Growing, Growing, Sighting]] = []
+        self.mapped: list[tuple[int, Growing, Sighting]] = []
         # A limit no smaller than the number of values there are cannot bind: not even counted.
         self.limits: list[Binding] = []
         for kind, (name, values) in enumerate(zip(universe.types, universe.counts, strict=True)):
@@ -71,7 +72,7 @@ class Fold:
         """Resolve one sighting: the profile it resolves to, and what it lost on the way."""
         lost: list[Lost] = []
         if self.bond:
-            self._join_bonds(sighting.at, ids, lost)
+            self._join_bonds(sighting, ids, lost)
         while True:
             roots, new = self._matched(ids)
             if not new and len(roots) == 1:
@@ -222,14 +223,16 @@ class Fold:
                 target.absorb(absorbed)
         room = max(self.max_mappings - target.mappings, 0)
         for i in new[:room]:
-            self._map(i, target, sighting.at, lost)
+            self._map(i, target, sighting, lost)
         if len(new) > room:
             rule = f"caps.mappings: {self.max_mappings}"
             lost.extend(Lost(i, Reason.MAPPING_LIMIT, rule, None) for i in new[room:])
         return target
 
-    def _map(self, i: int, target: Growing, at: int, lost: list[Lost]) -> None:
+    def _map(self, i: int, target: Growing, sighting: Sighting, lost: list[Lost]) -> None:
+        at = sighting.at
         self.owners[i] = target
+        self.mapped.append((i, target, sighting))
         target.mappings += 1
         limit = self.limit_of.get(self.kind[i])
         if limit is not None:
@@ -243,11 +246,11 @@ class Fold:
 
     # always_together.
 
-    def _join_bonds(self, at: int, ids: list[int], lost: list[Lost]) -> None:
+    def _join_bonds(self, sighting: Sighting, ids: list[int], lost: list[Lost]) -> None:
         """Map identifiers whose class is on a profile already, over every limit and cap."""
         for i in ids:
             if self.owners[i] is None and i in self.bond and self.bond[i] in self.bond_owner:
-                self._map(i, self.bond_owner[self.bond[i]].root(), at, lost)
+                self._map(i, self.bond_owner[self.bond[i]].root(), sighting, lost)
 
     def _report_override(self, i: int, target: Growing, at: int, lost: list[Lost]) -> None:
         """Say which limit or cap an identifier now breaks: only an override can make it so."""

@@ -39,6 +39,7 @@ from lake.identity.resolve.forest import Forest
 from lake.identity.resolve.groups import Cut, Groups
 from lake.identity.resolve.model import (
     Drop,
+    Mapped,
     Part,
     Profile,
     Resolution,
@@ -77,7 +78,7 @@ def latest_wins(sightings: Iterable[Sighting], rules: Rules) -> Resolution:
     violations: list[Violation] = []
     for key, ids in universe.members.items():
         lost = _lost(ids, clashes.get(key), home, cuts)
-        sets.append(_outcome(universe, key, ids, home, lost))
+        sets.append(_outcome(universe, key, ids, home, lost, profiles))
         if lost:
             at = universe.sightings[seen.last[key]]
             violations.extend(_violations(universe, at, ids, home, lost))
@@ -159,7 +160,11 @@ def _profiles(
     profiles = []
     for founder, ids in founded:
         part = Part(names[founder], universe.sightings[seen.first[founder]])
-        profiles.append(Profile(*part, tuple(names[i] for i in ids), (part,), ()))
+        mapped = [
+            Mapped(names[i], part.founder, universe.sightings[seen.first[i]])
+            for i in sorted(ids, key=lambda i: (seen.first[i], i))
+        ]
+        profiles.append(Profile(*part, tuple(names[i] for i in ids), (part,), (), tuple(mapped)))
     return tuple(profiles), {i: n for n, (_, ids) in enumerate(founded) for i in ids}
 
 
@@ -173,16 +178,23 @@ def _lost(
 
 
 def _outcome(
-    universe: Universe, key: Hashable, ids: list[int], home: dict[int, int], lost: dict[int, Cut]
+    universe: Universe,
+    key: Hashable,
+    ids: list[int],
+    home: dict[int, int],
+    lost: dict[int, Cut],
+    profiles: tuple[Profile, ...],
 ) -> SetOutcome:
     """Where a set belongs: with the strongest identifier that it has not lost."""
     names = universe.identifiers
     kept = [i for i in ids if i not in lost] if lost else ids
+    place = home[kept[0]] if kept else None
     return SetOutcome(
         key,
-        home[kept[0]] if kept else None,
+        place,
         tuple([names[i] for i in kept]),
         tuple([Drop(names[i], cut.reason) for i, cut in lost.items()]),
+        None if place is None else profiles[place].founder,
     )
 
 

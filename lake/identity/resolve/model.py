@@ -57,8 +57,16 @@ class Merge(NamedTuple):
     sighting: Sighting
 
 
+class Mapped(NamedTuple):
+    """An identifier came to a profile: to the ``part`` (by founder) that stood then."""
+
+    identifier: Identifier
+    part: Identifier
+    sighting: Sighting
+
+
 class Profile(NamedTuple):
-    """A resolved profile. ``identifiers`` in order of priority, ``parts`` and ``merges`` in time.
+    """A resolved profile. ``identifiers`` in order of priority, the other tuples in time.
 
     ``founder``, ``created``: of its oldest part, which is ``parts[0]``.
     """
@@ -68,6 +76,7 @@ class Profile(NamedTuple):
     identifiers: tuple[Identifier, ...]
     parts: tuple[Part, ...]
     merges: tuple[Merge, ...]
+    mapped: tuple[Mapped, ...]
 
 
 class Drop(NamedTuple):
@@ -78,12 +87,17 @@ class Drop(NamedTuple):
 
 
 class SetOutcome(NamedTuple):
-    """Where a set ended: an index into ``Resolution.profiles``, None where it has no profile."""
+    """Where a set ended: an index into ``Resolution.profiles``, None where it has no profile.
+
+    ``part``: the part of that profile (by founder) that its first call there had: before the merge,
+    where it made one, and then the youngest of those that it merged.
+    """
 
     identity_set: Hashable
     profile: int | None
     kept: tuple[Identifier, ...]
     dropped: tuple[Drop, ...]
+    part: Identifier | None
 
 
 class Violation(NamedTuple):
