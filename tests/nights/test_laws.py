@@ -13,23 +13,28 @@ from pyspark.sql import SparkSession
 from tests.oracle import Line, judge
 from tests.support.judged import differences
 from tests.support.nights import AS_OF, land, site
-from tests.support.worlds import Lake, external_ids, lines, worlds
+from tests.support.worlds import Lake, external_ids, lines, oracle, overridden, worlds
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize(
+    "lake",
+    [Lake(on_limit="drop_conflict", merges=6, mappings=25), Lake(strategy="latest_wins")],
+    ids=str,
+)
 def test_calls_sliced_into_nights_in_any_order_show_what_one_night_shows(
-    spark: SparkSession, tmp_path: Path
+    spark: SparkSession, tmp_path: Path, lake: Lake
 ) -> None:
-    rules = Lake(on_limit="drop_conflict", merges=6, mappings=25)
+    rules = overridden(lake, 60, 90)
     calls = worlds(60, seed=90)
     landed = random.Random(90).sample(calls, len(calls))
     told: list[Line] = []
     for number in range(3):
         file, part = f"night{number}.jsonl", landed[number::3]
-        lake = rules.site(tmp_path, part, file)
-        lake.run(AS_OF + timedelta(days=number))
+        shown = rules.site(tmp_path, part, file)
+        shown.run(AS_OF + timedelta(days=number))
         told += lines(part, file)
-        assert differences(lake, judge(told, rules.settings())) == {}
+        assert differences(shown, judge(told, rules.settings(), oracle(rules))) == {}
 
 
 def test_a_blocked_value_parts_people_and_its_removal_gives_profiles_and_ids_back(

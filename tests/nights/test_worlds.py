@@ -7,12 +7,10 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from tests.linking import Linking
 from tests.oracle import judge
-from tests.oracle.judging import Fold
 from tests.support.histories import unlike_the_rules
 from tests.support.judged import differences
-from tests.support.worlds import Call, Lake, graphs, lines, overridden, worlds
+from tests.support.worlds import Call, Lake, graphs, lines, oracle, overridden, worlds
 
 SAMPLE, ALL, SEED = 100, 2_000, 1
 LAKES = (
@@ -60,6 +58,5 @@ def assert_the_oracle_agrees(rules: Lake, calls: list[Call], folder: Path) -> No
     """The rows that differ name their world, and so its seed."""
     lake = rules.site(folder, calls)
     lake.run()
-    rule = Linking if rules.strategy == "latest_wins" else Fold
-    assert differences(lake, judge(lines(calls), rules.settings(), rule)) == {}
+    assert differences(lake, judge(lines(calls), rules.settings(), oracle(rules))) == {}
     assert unlike_the_rules(lake) == {}

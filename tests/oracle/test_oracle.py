@@ -5,9 +5,11 @@ SEG and EXT numbers are those of the acceptance suite; `d` is days since the sta
 
 from __future__ import annotations
 
+import ast
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -437,3 +439,13 @@ def test_rows_of_a_merged_profile_are_whole() -> None:
         {"type": "user_id", "value": "u1", "profile_id": profile, "first_seen": days[1],
          "last_seen": days[2], "calls": 2},
     ]  # fmt: skip
+
+
+def test_the_oracle_shares_no_code_with_the_product_and_is_read_in_one_go() -> None:
+    own = [file for file in Path(__file__).parent.glob("*.py") if "test_" not in file.name]
+    texts = [file.read_text() for file in (*own, Path(__file__).parents[1] / "linking.py")]
+    nodes = [node for text in texts for node in ast.walk(ast.parse(text))]
+    modules = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    modules |= {n.module or "" for n in nodes if isinstance(n, ast.ImportFrom)}
+    assert not {name.partition(".")[0] for name in modules} & {"lake", "jobs", "pyspark"}
+    assert sum(len(file.read_text().splitlines()) for file in own) <= 600

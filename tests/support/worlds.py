@@ -20,7 +20,9 @@ from itertools import combinations, combinations_with_replacement
 from pathlib import Path
 from typing import Any
 
+from tests.linking import Linking
 from tests.oracle import Identifier, Line, Settings
+from tests.oracle.judging import Fold
 from tests.support.nights import Site, land, site
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -130,6 +132,11 @@ class Lake:
                 for pair in pairs:
                     typed = [(t, f" {v.upper()}" if t in normal else v) for t, v in pair]
                     rows.writerow((rule, *typed[0], *typed[1]))
+
+
+def oracle(lake: Lake) -> type[Fold]:
+    """Whose judgement the lake's strategy asks for."""
+    return Linking if lake.strategy == "latest_wins" else Fold
 
 
 def overridden(lake: Lake, count: int, seed: int) -> Lake:
