@@ -28,7 +28,7 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from lake.errors import CommitError, LakeError
 from lake.io.files import File, Kernel, Layout, written
-from lake.io.objects import objects_for
+from lake.io.objects import canonical_uri, objects_for
 from lake.io.rewriting import DataFile, rewritten
 from lake.io.scratch import Stored, store_list, stored, stored_frame
 from lake.schema import Column, Table
@@ -251,25 +251,43 @@ class Tables:
         )
 
     def tidied(self, table: Table, keep: Collection[int], now: datetime) -> int:
-        """Remove data files that no version needs which may still be asked for, and bound the log.
+        """Remove data files that nobody may still ask for, and bound the log. How many files went.
 
-        Kept are the versions ``keep``, the newest one, and whatever was in use within the table's
-        retention. The log is written together in a checkpoint; its entries go once they are older
-        than the table's log retention, unless a kept version needs them. How many files went.
+        Kept are the files of the versions ``keep``, of the newest one, and whatever was in use
+        within the table's retention. Files that no version names are what a run that was killed
+        left behind: they go, so whoever calls this holds the lease and no run is unfinished. The
+        log is written together in a checkpoint; its entries go once they are older than the
+        table's log retention, unless a kept version needs them.
         """
         opened = self.open(table)
         if opened is None:
             return 0
+        history = opened.history()
+        lost = self._lost_files(table, [commit["version"] for commit in history])
+        store = objects_for(self.root, self.storage)
+        for uri in lost:
+            store.delete(uri)
         held = sorted({*keep, opened.version()})
-        removed = opened.vacuum(dry_run=False, full=True, keep_versions=held)
+        removed = opened.vacuum(dry_run=False, keep_versions=held)
         opened = self.open(table)
         assert opened is not None
         opened.create_checkpoint()
         oldest = now.timestamp() - table.log_retention_days * 86_400
-        stamps = {commit["version"]: commit["timestamp"] / 1000 for commit in opened.history()}
+        stamps = {commit["version"]: commit["timestamp"] / 1000 for commit in history}
         if all(stamps.get(version, 0) > oldest for version in held):
             opened.cleanup_metadata()
-        return len(removed)
+        return len(lost) + len(removed)
+
+    def _lost_files(self, table: Table, versions: Iterable[int]) -> list[str]:
+        """Data files in the table's folder that none of its versions names."""
+        every = objects_for(self.root, self.storage).versions(self.uri(table))
+        found = {o.uri for o in every if o.uri.endswith(".parquet") and "/_delta_log/" not in o.uri}
+        newest = {canonical_uri(file.uri) for file in self.files(table)}
+        if not newest <= found:
+            return []  # the listing spells addresses otherwise: nothing is known of any file
+        for version in versions:
+            found -= {canonical_uri(file.uri) for file in self.files(table, version)}
+        return sorted(found)
 
     @property
     def scratch_folder(self) -> str:
