@@ -14,24 +14,36 @@ from lake.errors import ConservationError
 from lake.identity import changes, sets
 from lake.io import publications
 from lake.io.delta import Lake
+from lake.profiles.accounts import account_members, accounts
+from lake.profiles.activity import computed_traits
+from lake.profiles.audiences import members, with_audiences, with_computed
+from lake.profiles.consent import consented, linking_sets, profile_consents
 from lake.profiles.snapshot import profile_identifiers, profiles, with_typed_traits
 from lake.profiles.survivorship import judged_values, trait_candidates, winning_traits
 from lake.quality.expectations import load_suites
 from lake.quality.gate import Verdict, blocking, result_rows, verdicts
-from lake.run.facts import FACTS
+from lake.run.facts import facts
 from lake.run.night import BLOCKED, TOUCHED_IDENTITIES, TOUCHED_PROFILES, Night
-from lake.run.rules import profile_columns, trait_rules
+from lake.run.rules import asked, profile_columns, trait_rules
 from lake.tables import (
+    ACCOUNT_MEMBERS,
+    ACCOUNT_OBSERVATIONS,
+    ACCOUNTS,
+    ACTIVITY,
+    AUDIENCE_MEMBERS,
+    CONSENT_OBSERVATIONS,
     EVENTS,
     EXPECTATION_RESULTS,
     IDENTITIES,
     IDENTITY_CHANGES,
     IDENTITY_SETS,
+    PROFILE_CONSENTS,
     PROFILE_IDENTIFIERS,
     PROFILE_REDIRECTS,
     PROFILE_TRAIT_CANDIDATES,
     PROFILE_TRAITS,
     PROFILES,
+    PROFILES_CONSENTED,
     PUBLICATIONS,
     PUBLISHED,
     SET_PROFILES,
@@ -48,24 +60,46 @@ if TYPE_CHECKING:
     from lake.run.resolution import Store
     from lake.schema import Column, Table
 
-READS = (IDENTITIES, IDENTITY_SETS, SET_PROFILES, SIGHTINGS, TRAIT_OBSERVATIONS)
+READS = (
+    ACCOUNT_OBSERVATIONS,
+    ACTIVITY,
+    CONSENT_OBSERVATIONS,
+    IDENTITIES,
+    IDENTITY_SETS,
+    SET_PROFILES,
+    SIGHTINGS,
+    TRAIT_OBSERVATIONS,
+)
 WRITES = (
     PROFILES,
     PROFILE_IDENTIFIERS,
     PROFILE_TRAITS,
     PROFILE_TRAIT_CANDIDATES,
+    AUDIENCE_MEMBERS,
+    ACCOUNTS,
+    ACCOUNT_MEMBERS,
+    PROFILE_CONSENTS,
+    PROFILES_CONSENTED,
     IDENTITY_CHANGES,
     PROFILE_REDIRECTS,
     EXPECTATION_RESULTS,
     PUBLICATIONS,
 )
 
+#: Tables that are empty where nothing of their kind was asked for or told.
+OPTIONAL = (AUDIENCE_MEMBERS, ACCOUNTS, ACCOUNT_MEMBERS, PROFILE_CONSENTS, PROFILES_CONSENTED)
+
 
 def run(night: Night) -> None:
     """Write the candidates, judge them, and expose them unless a blocking expectation failed."""
+    for table in OPTIONAL:
+        night.tables.create(table)
     told = change(night)
     terms = Terms(night.config, night.plan.as_of, night.lake.scratch)
     published_rows(told.basis, terms, told.put)
+    write_accounts(night)
+    forget_consent(night)
+    write_members(night, told)
     write_changes(night, told)
     published = PUBLISHED
     if night.config.profiles_sync.enabled:
@@ -132,7 +166,29 @@ def published_rows(basis: Basis, terms: Terms, put: Put) -> None:
     won = put(PROFILE_TRAITS, winning_traits(judged, clock, rules))
     put(PROFILE_TRAIT_CANDIDATES, trait_candidates(judged, clock))
     plain = profiles(totals, by_set, identifiers, won, order, clock)
-    put(PROFILES, with_typed_traits(plain, rules), profile_columns(terms.config))
+    rows = with_questions(with_typed_traits(plain, rules), basis, terms)
+    put(PROFILES, rows, profile_columns(terms.config))
+    if ACCOUNT_OBSERVATIONS.name in basis.facts:
+        made = basis.facts[ACCOUNT_OBSERVATIONS.name]
+        put(ACCOUNT_MEMBERS, account_members(made, by_set, clock))
+    if CONSENT_OBSERVATIONS.name in basis.facts:
+        said = basis.facts[CONSENT_OBSERVATIONS.name]
+        known = basis.facts[IDENTITY_SETS.name]
+        members = linking_sets(known, totals, by_set, basis.identities)
+        consents = put(PROFILE_CONSENTS, profile_consents(said, by_set, members, clock))
+        put(PROFILES_CONSENTED, consented(consents))
+
+
+def with_questions(rows: DataFrame, basis: Basis, terms: Terms) -> DataFrame:
+    """The profiles with what their calls come to, and the audiences they are in."""
+    config, questions = terms.config, asked(terms.config)
+    if questions:
+        told, clock = basis.facts[ACTIVITY.name], config.identity.order_by
+        found = computed_traits(told, basis.set_profiles, questions, clock, terms.as_of)
+        rows = with_computed(rows, found, questions)
+    if config.audiences:
+        rows = with_audiences(rows, config.conditions, questions, terms.as_of)
+    return rows.select(*PROFILES.names, *(column.name for column in profile_columns(config)))
 
 
 @dataclass(frozen=True)
@@ -164,15 +220,50 @@ def change(night: Night) -> Change:
     """What is to be written: all, unless `stitch` left word of what it touched, the newest
     versions are those that readers see, and no other profile can have changed."""
     lake, config = night.lake, night.config
-    facts = {name: lake.read(table) for name, (table, _) in FACTS.items()}
+    told = {
+        name: lake.read(table)
+        for name, (table, _) in facts(config).items()
+        if night.tables.version(table) is not None
+    }
     set_profiles = lake.read(SET_PROFILES)
     touched = lake.kept(TOUCHED_PROFILES, "profile_id string")
     identities = lake.kept(TOUCHED_IDENTITIES, IDENTITIES.ddl)
     all_may_change = config.is_dated or not night.plan.published
     if touched is None or identities is None or all_may_change:
-        return Change(night, Basis(facts, set_profiles, lake.read(IDENTITIES)), None)
+        return Change(night, Basis(told, set_profiles, lake.read(IDENTITIES)), None)
     own = set_profiles.join(F.broadcast(touched.frame), "profile_id", "left_semi")
-    return Change(night, Basis(facts, own, identities.frame), touched.frame)
+    return Change(night, Basis(told, own, identities.frame), touched.frame)
+
+
+def write_accounts(night: Night) -> None:
+    """The accounts that group calls told of; nothing where there are none."""
+    lake, clock = night.lake, night.config.identity.order_by
+    if night.tables.rows(ACCOUNT_OBSERVATIONS) or night.tables.rows(ACCOUNTS):
+        found = accounts(lake.read(ACCOUNT_OBSERVATIONS), lake.read(ACCOUNT_MEMBERS), clock)
+        lake.replace(ACCOUNTS, found, night.transaction("publish"))
+
+
+def forget_consent(night: Night) -> None:
+    """Empty what was published of consent, where it is not to be kept any more."""
+    lake, once = night.lake, night.transaction("publish")
+    if not night.config.consent and night.tables.rows(PROFILE_CONSENTS):
+        lake.replace(PROFILE_CONSENTS, lake.empty(PROFILE_CONSENTS), once)
+        lake.replace(PROFILES_CONSENTED, lake.empty(PROFILES_CONSENTED), once)
+
+
+def write_members(night: Night, change: Change) -> None:
+    """Who is in an audience since when; nothing where nobody is or was in any."""
+    lake, audiences = night.lake, night.config.audiences
+    if not audiences and not night.tables.rows(AUDIENCE_MEMBERS):
+        return
+    number = night.plan.publication
+    earlier = publications.versions(night.tables, number - 1)
+    before = change.of(_before(lake, AUDIENCE_MEMBERS, earlier))
+    columns = tuple(c for c in profile_columns(night.config) if c.name == "audiences")
+    profiles = change.of(lake.read(PROFILES.extended(columns)))
+    if not audiences:
+        profiles = profiles.withColumn("audiences", F.array().cast("array<string>"))
+    change.put(AUDIENCE_MEMBERS, members(before, profiles, number, night.plan.as_of))
 
 
 def write_changes(night: Night, change: Change) -> None:
@@ -236,7 +327,7 @@ def judged(night: Night, change: Change) -> list[Verdict]:
     suites = load_suites(Path(folder) if folder else None)
     found: list[Verdict] = []
     for table in PUBLISHED:
-        if table.name not in suites:
+        if table.name not in suites or is_idle(night, table):
             continue
         rows = night.lake.read(table)
         if table is EVENTS and change.profiles is not None:
@@ -245,6 +336,11 @@ def judged(night: Night, change: Change) -> list[Verdict]:
     rows_told = result_rows(night.plan.name, found)
     night.lake.append_rows(EXPECTATION_RESULTS, rows_told, night.transaction("publish"))
     return found
+
+
+def is_idle(night: Night, table: Table) -> bool:
+    """Whether a table is empty because nothing of its kind was asked for or told."""
+    return table in OPTIONAL and not night.tables.rows(table)
 
 
 if __name__ == "__main__":

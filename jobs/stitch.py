@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import TYPE_CHECKING
 
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from lake.identity import shared, touched
 from lake.identity.reextraction import re_extracted
-from lake.run.facts import FACTS
+from lake.profiles.activity import activity
+from lake.run.facts import facts
 from lake.run.night import RETOLD_SETS, TOUCHED_IDENTITIES, TOUCHED_PROFILES, Night
 from lake.run.planning import ASKED
 from lake.run.resolution import Resolver
+from lake.run.rules import measured
 from lake.run.scope import Told, everything, touched_by
 from lake.tables import (
+    ACCOUNT_OBSERVATIONS,
+    ACTIVITY,
+    CONSENT_OBSERVATIONS,
     CREATED_PROFILES,
     DUPLICATE_CALLS,
     EVENTS,
@@ -27,8 +34,6 @@ from lake.tables import (
 )
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
     from lake.schema import Table
 
 READS = (EVENTS, DUPLICATE_CALLS)
@@ -36,6 +41,9 @@ WRITES = (
     IDENTITY_SETS,
     SIGHTINGS,
     TRAIT_OBSERVATIONS,
+    ACTIVITY,
+    ACCOUNT_OBSERVATIONS,
+    CONSENT_OBSERVATIONS,
     IDENTITIES,
     VIOLATIONS,
     SHARED_VALUES,
@@ -65,10 +73,14 @@ def add_facts(night: Night) -> None:
         re_extract(night)
     retold = None if anew else retold_sets(night)
     events, once = lake.read(EVENTS), night.transaction("stitch")
-    for table, transform in FACTS.values():
+    ask_anew(night, events, whole=anew or retold is not None)
+    for table, transform in facts(night.config).values():
+        if table is ACCOUNT_OBSERVATIONS and not tells_of_accounts(night):
+            continue
         # A run that died may have left one table ahead of another, so each is asked.
-        rows = events if anew else events.where(F.col("batch") > told(night, table))
-        if retold is not None:
+        whole = anew or is_behind(night, table)
+        rows = events if whole else events.where(F.col("batch") > told(night, table))
+        if retold is not None and not whole:
             own = events.join(F.broadcast(retold), "identity_set", "left_semi")
             rows = rows.join(F.broadcast(retold), "identity_set", "left_anti").unionByName(own)
         found = transform(rows, clock)
@@ -77,12 +89,51 @@ def add_facts(night: Night) -> None:
             if retold is not None:
                 known = known.join(F.broadcast(retold), "identity_set", "left_anti")
             found = found.join(known, "identity_set", "left_anti")
-        if anew:
+        if whole:
             lake.replace(table, found, once)
         elif retold is not None:
             lake.update(table, retold, found, once)
         else:
             lake.append(table, found, once)
+
+
+def tells_of_accounts(night: Night) -> bool:
+    """Whether group calls have ever come; until then nothing is kept of them."""
+    if night.tables.version(ACCOUNT_OBSERVATIONS) is not None:
+        return True
+    return night.tables.any(EVENTS, "type = 'group' and group_id is not null")
+
+
+def is_behind(night: Night, table: Table) -> bool:
+    """Whether a fact was not kept for a time in which what it tells of has changed."""
+    batch = told(night, table)
+    if batch >= told(night, SIGHTINGS) or night.tables.version(table) is None:
+        return False
+    same = night.tables.notes(table).get("facts") == night.facts
+    return not same or displaced_earlier(night, batch)
+
+
+def ask_anew(night: Night, events: DataFrame, *, whole: bool) -> None:
+    """Make `activity` anew where other questions are asked of calls than its rows answer.
+
+    A new measure is made of all events, one that nobody asks for any more goes, the others stay.
+    ``whole``: none can stay. Nothing where the same questions are asked, or none.
+    """
+    kept, clock, lake = measured(night.config), night.config.identity.order_by, night.lake
+    made, since = night.tables.notes(ACTIVITY), told(night, ACTIVITY)
+    if made.get("facts") != night.facts or displaced_earlier(night, since):
+        made = {}
+    held = made.get("measures", [])
+    if not kept or held == [measure.key for measure in kept]:
+        return
+    old = [] if whole else [measure for measure in kept if measure.key in held]
+    new = [measure for measure in kept if measure not in old]
+    parts = [activity(new, events, clock)] if new else []
+    if old:
+        stays = lake.read(ACTIVITY).where(F.col("measure").isin([measure.key for measure in old]))
+        parts += [stays, activity(old, events.where(F.col("batch") > since), clock)]
+    found = reduce(DataFrame.unionByName, parts)
+    lake.replace(ACTIVITY, found, night.transaction("stitch"))
 
 
 def retold_sets(night: Night) -> DataFrame | None:
@@ -118,8 +169,8 @@ def is_stale(night: Night) -> bool:
     """
     if night.plan.full == ASKED:
         return True
-    facts = [night.tables.notes(t) for t in (IDENTITY_SETS, TRAIT_OBSERVATIONS, SIGHTINGS)]
-    if any(made.get("facts", night.facts) != night.facts for made in facts):
+    notes = [night.tables.notes(t) for t in (IDENTITY_SETS, TRAIT_OBSERVATIONS, SIGHTINGS)]
+    if any(made.get("facts", night.facts) != night.facts for made in notes):
         return True
     if holds_other_extractions(night):
         return True

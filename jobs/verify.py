@@ -28,7 +28,7 @@ from lake.io.session import spark_session
 from lake.profiles.traits import added_up
 from lake.progress import Progress
 from lake.quality.comparison import differences
-from lake.run.facts import FACTS
+from lake.run.facts import facts as facts_of
 from lake.run.place import Place
 from lake.run.planning import facts_fingerprint
 from lake.run.resolution import Resolver
@@ -127,10 +127,10 @@ class Rebuild:
         clock = config.identity.order_by
         facts = {
             name: lake.scratch(name, table.conform(transform(events, clock))).frame
-            for name, (table, transform) in FACTS.items()
+            for name, (table, transform) in facts_of(config).items()
         }
         order = order_of("first.", clock), order_of("last.", clock)
-        for name, (table, _) in FACTS.items():
+        for name, (table, _) in facts_of(config).items():
             live, made = of_own(lake.read(table)), facts[name]
             if table is TRAIT_OBSERVATIONS:  # which upkeep adds up
                 live, made = added_up(live, *order), added_up(made, *order)

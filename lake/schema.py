@@ -158,6 +158,9 @@ def arrow_type(ddl: str) -> pa.DataType:
     text = ddl.strip()
     if text.lower() in plain:
         return plain[text.lower()]
+    if text.startswith("decimal("):
+        precision, scale = text.removeprefix("decimal(").removesuffix(")").split(",")
+        return pa.decimal128(int(precision), int(scale))
     kind, inner = text.split("<", 1)
     inner = inner.rsplit(">", 1)[0]
     match kind.strip().lower():

@@ -231,6 +231,61 @@ TRAIT_OBSERVATIONS = Table(
     ),
 )
 
+ACTIVITY = Table(
+    name="activity",
+    about="What calls of one identity set add to a measure that the configuration asks for.",
+    grain=("identity_set", "measure", "hour", "value", "batch"),
+    writer="stitch",
+    columns=(
+        _SET,
+        Column("measure", "string", "Hash of which calls count and what is kept of them."),
+        Column("hour", "timestamp", "Begin of the UTC hour, or of the day where no window asks."),
+        Column("value", "string", "A property's plain text, where values are kept.", personal=True),
+        _CALLS,
+        Column("total", "decimal(38,9)", "Sum of a property, where numbers are kept."),
+        Column("least", "decimal(28,9)", "The least of them."),
+        Column("greatest", "decimal(28,9)", "The greatest of them."),
+        Column("first", MOMENT_TYPE, "The first of the calls.", personal=True),
+        Column("last", MOMENT_TYPE, "The last of the calls.", personal=True),
+        _BATCH,
+    ),
+)
+
+ACCOUNT_OBSERVATIONS = Table(
+    name="account_observations",
+    about="What group calls of one identity set say of an account: partial sums, one row a batch.",
+    grain=("identity_set", "group_id", "trait", "value", "source", "batch"),
+    writer="stitch",
+    columns=(
+        Column("identity_set", "binary", "Key of the identity set; null where there is none."),
+        Column("group_id", "string", "groupId as sent.", personal=True),
+        Column("trait", "string", "The trait's name as sent; null for the call itself."),
+        Column("value", "string", "JSON text; null says the trait was removed.", personal=True),
+        _SOURCE,
+        _CALLS,
+        Column("first", MOMENT_TYPE, "The first call that told it.", personal=True),
+        Column("last", MOMENT_TYPE, "The last call that told it.", personal=True),
+        _BATCH,
+    ),
+)
+
+CONSENT_OBSERVATIONS = Table(
+    name="consent_observations",
+    about="What calls of one identity set say of consent: partial sums, one row a batch.",
+    grain=("identity_set", "category", "given", "source", "batch"),
+    writer="stitch",
+    columns=(
+        _SET,
+        Column("category", "string", "The category, as in context.consent.categoryPreferences."),
+        Column("given", "boolean", "Whether consent was given."),
+        _SOURCE,
+        _CALLS,
+        Column("first", MOMENT_TYPE, "The first call that told it.", personal=True),
+        Column("last", MOMENT_TYPE, "The last call that told it.", personal=True),
+        _BATCH,
+    ),
+)
+
 IDENTITIES = Table(
     name="identities",
     about="Every identifier: what it is linked to now, or why it links nothing.",
@@ -426,6 +481,85 @@ PROFILE_TRAIT_CANDIDATES = Table(
     ),
 )
 
+AUDIENCE_MEMBERS = Table(
+    name="audience_members",
+    about="Who is in an audience, and who was: when each entered and left, by publication.",
+    grain=("audience", "profile_id", "entered"),
+    writer="publish",
+    audience="published",
+    rebuildable=False,
+    sorted_by=("audience", "profile_id"),
+    columns=(
+        Column("audience", "string", "Name of the audience."),
+        _PROFILE,
+        Column("entered", "bigint", "The publication that shows the profile in it first."),
+        Column("entered_at", "timestamp", "When that was, by `as_of` of its run."),
+        Column("exited", "bigint", "The publication that no longer does; null while it is in."),
+        Column("exited_at", "timestamp", "When that was."),
+    ),
+)
+
+ACCOUNTS = Table(
+    name="accounts",
+    about="One row an account: every group id that a group call carried.",
+    grain=("group_id",),
+    writer="publish",
+    audience="published",
+    sorted_by=("group_id",),
+    columns=(
+        Column("group_id", "string", "groupId as sent.", personal=True),
+        _FIRST_SEEN,
+        _LAST_SEEN,
+        Column("traits", "map<string,string>", "Latest trait values as text.", personal=True),
+        Column("calls", "bigint", "Group calls with its id."),
+        Column("members", "bigint", "Profiles that are its members."),
+    ),
+)
+
+ACCOUNT_MEMBERS = Table(
+    name="account_members",
+    about="Which profiles made group calls of an account; many to many.",
+    grain=("group_id", "profile_id"),
+    writer="publish",
+    audience="published",
+    sorted_by=("group_id", "profile_id"),
+    columns=(
+        Column("group_id", "string", "groupId as sent.", personal=True),
+        _PROFILE,
+        _FIRST_SEEN,
+        _LAST_SEEN,
+        Column("calls", "bigint", "Group calls of the profile with this id."),
+    ),
+)
+
+PROFILE_CONSENTS = Table(
+    name="profile_consents",
+    about="What a profile said of each category of consent last, or that its parts disagree.",
+    grain=("profile_id", "category"),
+    writer="publish",
+    audience="published",
+    sorted_by=("profile_id", "category"),
+    columns=(
+        _PROFILE,
+        Column("category", "string", "The category, as in context.consent.categoryPreferences."),
+        Column("consent", "string", "granted, denied, or conflict: its parts said both."),
+        Column("message_id", "string", "The call with the last word on it."),
+        _SOURCE,
+        Column("received_at", "timestamp", "When that call arrived."),
+        Column("timestamp", "timestamp", "When it happened by its own clock."),
+    ),
+)
+
+PROFILES_CONSENTED = Table(
+    name="profiles_consented",
+    about="Who may be used for a category: join `profiles` on profile_id.",
+    grain=("category", "profile_id"),
+    writer="publish",
+    audience="published",
+    sorted_by=("category", "profile_id"),
+    columns=(Column("category", "string", "A category of consent that was granted."), _PROFILE),
+)
+
 PROFILE_REDIRECTS = Table(
     name="profile_redirects",
     about="Every profile_id ever published and no longer current, and where it went; no chains.",
@@ -530,6 +664,9 @@ TABLES: tuple[Table, ...] = (
     IDENTITY_SETS,
     SIGHTINGS,
     TRAIT_OBSERVATIONS,
+    ACTIVITY,
+    ACCOUNT_OBSERVATIONS,
+    CONSENT_OBSERVATIONS,
     IDENTITIES,
     VIOLATIONS,
     SHARED_VALUES,
@@ -539,6 +676,11 @@ TABLES: tuple[Table, ...] = (
     PROFILE_IDENTIFIERS,
     PROFILE_TRAITS,
     PROFILE_TRAIT_CANDIDATES,
+    AUDIENCE_MEMBERS,
+    ACCOUNTS,
+    ACCOUNT_MEMBERS,
+    PROFILE_CONSENTS,
+    PROFILES_CONSENTED,
     PROFILE_REDIRECTS,
     IDENTITY_CHANGES,
     *PROFILES_SYNC,
@@ -553,7 +695,16 @@ PUBLISHED: tuple[Table, ...] = tuple(
 )
 
 #: Published rows of profiles, which a publication replaces by profile_id.
-PROFILE_TABLES = (PROFILES, PROFILE_IDENTIFIERS, PROFILE_TRAITS, PROFILE_TRAIT_CANDIDATES)
+PROFILE_TABLES = (
+    PROFILES,
+    PROFILE_IDENTIFIERS,
+    PROFILE_TRAITS,
+    PROFILE_TRAIT_CANDIDATES,
+    AUDIENCE_MEMBERS,
+    ACCOUNT_MEMBERS,
+    PROFILE_CONSENTS,
+    PROFILES_CONSENTED,
+)
 
 
 def table(name: str) -> Table:

@@ -95,6 +95,9 @@ def test_the_smallest_file_gives_segments_defaults(folder: Path) -> None:
             "overrides": None,
         },
         "traits": {},
+        "computed": {},
+        "audiences": {},
+        "consent": False,
         "storage": {"endpoint": None, "region": None, "access_key": None, "secret_key": None},
         "quality": {"expectations": None},
         "profiles_sync": {"enabled": False},
@@ -131,6 +134,9 @@ identity:
   overrides: ./overrides.csv
 traits:
   address.city: {rule: longest, sources: [crm, web], max_age: 90 days, type: string}
+computed: {orders: event('Order').count()}
+audiences: {buyers: trait('orders') > 0}
+consent: true
 storage:
   endpoint: http://127.0.0.1:8333
   region: local
@@ -189,6 +195,9 @@ def test_a_file_that_sets_everything_is_read_as_it_stands(everything: Config, fo
                 "type": "string",
             }
         },
+        "computed": {"orders": "event('Order').count()"},
+        "audiences": {"buyers": "trait('orders') > 0"},
+        "consent": True,
         "quality": {"expectations": f"{folder}/expectations"},
         "profiles_sync": {"enabled": True},
         "spark": {

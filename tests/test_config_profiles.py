@@ -75,3 +75,48 @@ def test_two_traits_need_two_columns(tmp_path: Path) -> None:
 
 def test_the_columns_no_trait_may_take_are_those_of_profiles() -> None:
     assert set(PROFILES.names) <= PROFILE_COLUMNS
+
+
+@pytest.mark.parametrize(
+    ("block", "said"),
+    [
+        (
+            "computed:\n  spent: event('Order').smu(property('total'))\n",
+            "5:25: computed.spent: found 'smu', wanted a filter or a reducer: where, within, "
+            "between, count, sum, avg, min, max, mode, first, last, unique, unique_count; "
+            "did you mean sum?",
+        ),
+        (
+            "computed:\n  n: event('Order').where(property('total') >).count()\n",
+            "5:46: computed.n: found ')', wanted a number",
+        ),
+        (
+            "computed: {n: event('Order').count()}\n"
+            "audiences:\n  many: trait('n') > 2 AND\n        trait('m') > 3\n",
+            "7:15: audiences.many: unknown trait 'm', wanted one of n",
+        ),
+        (
+            "traits: {plan: {type: string}}\naudiences:\n  big: |  # a block\n"
+            "    trait('plan') = 'a'\n    OR trait('plan') > 3\n",
+            "8:22: audiences.big: found >, but 'plan' is a string, which takes exists, absent, =, "
+            "!=, contains, omits, starts_with, ends_with, one_of, none_of",
+        ),
+        (
+            "traits: {plan: {}}\naudiences: {pro: \"trait('plan') = 'pro'\"}\n",
+            "5:25: audiences.pro: found a trait without a type; say its type under traits.plan, "
+            "to compare it",
+        ),
+        (
+            "computed: {n: event('A').count()}\naudiences: {x: 'trait(''n'') = ''a'''}\n",
+            "5:32: audiences.x: found text, wanted a number",
+        ),
+        ("computed: {n: event('A).count()}\n", "4:21: computed.n: found a quotation that does not "
+         "end, wanted its second quote"),
+        (
+            "computed: {calls: event('A').count()}\n",
+            "4: computed.calls: found the name of a column of profiles, wanted another",
+        ),
+    ],
+)  # fmt: skip
+def test_an_expression_is_refused_at_its_character(tmp_path: Path, block: str, said: str) -> None:
+    assert refusal(tmp_path, block) == [said]

@@ -12,18 +12,21 @@ from typing import Any
 
 from pydantic import Field, PrivateAttr
 
-from lake.config.fields import Count, Location, SourceName, SpaceName, TraitName
+from lake.config.expressions import Expression, readable, trait_types
+from lake.config.fields import Count, Location, Name, SourceName, SpaceName, Switch, TraitName
 from lake.config.json_schema import published
 from lake.config.locations import uri
 from lake.config.models import Identity, ProfilesSync, Quality, Source, Spark, Storage
 from lake.config.overrides import Override
 from lake.config.settings import Settings
 from lake.config.traits import Trait
+from lake.language.parsing import audience
+from lake.language.tree import Computed, Condition, is_dated
 
 #: Spark's own rule for what to redact in its pages and logs (spark.redaction.regex), and keys.
 _SECRET_NAME = re.compile(r"(?i)secret|password|token|access[.]?key|credential|api[.]?key")
 
-_ABOUT_PROFILES = ("traits",)
+_ABOUT_PROFILES = ("traits", "computed", "audiences", "consent")
 
 
 class Config(Settings):
@@ -53,6 +56,20 @@ class Config(Settings):
         default_factory=dict,
         description="Traits with a rule of their own, by name: found in camelCase and snake_case, "
         "address.city inside the object address. Of any other, the latest value survives.",
+    )
+    computed: Mapping[Name, Expression] = Field(
+        default_factory=dict,
+        description="Computed traits by name: what calls come to, each a column of profiles. "
+        "See Computed traits and audiences.",
+    )
+    audiences: Mapping[Name, Expression] = Field(
+        default_factory=dict,
+        description="Audiences by name: a condition on traits, computed traits and calls.",
+    )
+    consent: Switch = Field(
+        default=False,
+        description="Keep what calls say in context.consent.categoryPreferences, and publish the "
+        "state of each category.",
     )
     storage: Storage = Field(
         default_factory=Storage, description="Access to an S3-compatible store."
@@ -131,7 +148,19 @@ class Config(Settings):
     @property
     def is_dated(self) -> bool:
         """Whether what is published changes as time passes, without a call."""
-        return any(trait.max_age for trait in self.traits.values())
+        said = (*self.computed_traits.values(), *self.conditions.values())
+        return any(trait.max_age for trait in self.traits.values()) or any(map(is_dated, said))
+
+    @property
+    def computed_traits(self) -> dict[str, Computed]:
+        """What the computed traits say, in their order."""
+        return readable(self.computed)
+
+    @property
+    def conditions(self) -> dict[str, Condition]:
+        """What the audiences say, in their order."""
+        known = trait_types(self.traits, self.computed)
+        return {name: audience(text, known) for name, text in self.audiences.items()}
 
     @property
     def profiles_fingerprint(self) -> str:
@@ -159,7 +188,7 @@ class Config(Settings):
         """The blocks about profiles that say something, declarations in their order."""
         plain = self.model_dump(mode="json", include=set(_ABOUT_PROFILES))
         return {
-            block: [[name, said] for name, said in plain[block].items()]
+            block: list(plain[block].items()) if isinstance(plain[block], dict) else plain[block]
             for block in _ABOUT_PROFILES
             if plain[block]
         }

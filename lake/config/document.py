@@ -41,6 +41,34 @@ class Fault:
     text: str
     depends_on: tuple[Place, ...] = ()
     line: int | None = None
+    column: int | None = None
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """A text as it is written in the file, without what opens it, and where it begins."""
+
+    written: str
+    line: int
+    column: int
+
+    @classmethod
+    def of(cls, node: ScalarNode, text: str) -> Scalar:
+        """The scalar of a node in the text of a file.
+
+        Of a block (| or >) its header goes, of a quoted one the first quote; a quote that is
+        written twice inside counts once.
+        """
+        start = node.start_mark
+        written = text[start.index : node.end_mark.index]
+        line, column = start.line + 1, start.column + 1
+        if node.style in ("|", ">"):
+            written = written.partition("\n")[2]
+            line, column = line + 1, 1
+        elif node.style in ("'", '"'):
+            written = written[1:].replace("''", "' ") if node.style == "'" else written[1:]
+            column += 1
+        return cls(written, line, column)
 
 
 @dataclass
@@ -50,6 +78,7 @@ class Document:
     name: str
     values: Any = None
     lines: dict[Place, int] = field(default_factory=dict)
+    scalars: dict[Place, Scalar] = field(default_factory=dict)
     #: The variables that each substituted scalar was made of; such a value is never shown.
     variables: dict[Place, tuple[str, ...]] = field(default_factory=dict)
     #: Places whose value could not be made out; nothing else is to be said about them.
@@ -61,6 +90,25 @@ class Document:
         while place and place not in self.lines:
             place = place[:-1]
         return self.lines.get(place, 1)
+
+    def position(self, place: Place, offset: int) -> tuple[int, int]:
+        """Line and column, both from 1, of a character of the text at a place.
+
+        Spaces and line breaks apart, a text stands in the file as it is read: so its characters
+        are counted. A text with a variable's value in it is known by its beginning alone.
+        """
+        scalar = self.scalars[place]
+        if place in self.variables:
+            offset = 0
+        wanted = sum(not c.isspace() for c in str(self.value(place))[:offset])
+        line, column = scalar.line, scalar.column
+        for c in scalar.written:
+            if not c.isspace():
+                if not wanted:
+                    break
+                wanted -= 1
+            line, column = (line + 1, 1) if c == "\n" else (line, column + 1)
+        return line, column
 
     def value(self, place: Place) -> Any:
         """The value at a place; None where there is none."""
@@ -74,13 +122,15 @@ class Document:
 
     def refusal(self, faults: Iterable[Fault]) -> ConfigError:
         """One error that lists every fault once, by line, as ``file:line: key: what is wrong``."""
-        listed = {(f.line or self.line(f.place), dotted(f.place), f.text): None for f in faults}
-        return ConfigError(
-            "\n".join(
-                f"{self.name}:{line}: {place}: {text}" if place else f"{self.name}:{line}: {text}"
-                for line, place, text in sorted(listed)
-            )
-        )
+        listed = {
+            (f.line or self.line(f.place), f.column or 0, dotted(f.place), f.text): None
+            for f in faults
+        }
+        said = []
+        for line, column, place, text in sorted(listed):
+            where = f"{self.name}:{line}:{column}" if column else f"{self.name}:{line}"
+            said.append(f"{where}: {place}: {text}" if place else f"{where}: {text}")
+        return ConfigError("\n".join(said))
 
 
 def dotted(place: Place) -> str:
@@ -102,7 +152,8 @@ def document(path: Path, environ: Mapping[str, str]) -> Document:
     """
     read = Document(str(path))
     try:
-        node = YAML(typ="safe", pure=True).compose(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        node = YAML(typ="safe", pure=True).compose(text)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -110,7 +161,7 @@ def document(path: Path, environ: Mapping[str, str]) -> Document:
     except YAMLError as error:
         raise read.refusal([_syntax_fault(error)]) from None
     if node is not None:
-        read.values = _Walk(read, environ).value(node, ())
+        read.values = _Walk(read, environ, text).value(node, ())
     return read
 
 
@@ -120,11 +171,13 @@ class _Walk:
 
     read: Document
     environ: Mapping[str, str]
+    text: str
     open_nodes: list[int] = field(default_factory=list)
 
     def value(self, node: Node, place: Place) -> object:
         self.read.lines.setdefault(place, node.start_mark.line + 1)
         if isinstance(node, ScalarNode):
+            self.read.scalars[place] = Scalar.of(node, self.text)
             return self.scalar(node, place)
         if id(node) in self.open_nodes:
             self.read.unread.add(place)

@@ -26,6 +26,7 @@ SPACE = r"^[a-z][a-z0-9_-]{0,62}$"
 SOURCE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
 REGION = r"^[A-Z]{2}$"
 TRAIT_NAME = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
+NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 AGE = r"^[1-9][0-9]{0,4} (hour|day|week)s?$"
 ENDPOINT = r"^https?://[A-Za-z0-9._:\[\]-]+/?$"
 
@@ -36,6 +37,7 @@ PATTERN_WORDS: Mapping[str, str] = {
     TYPE_NAME: TYPE_NAME_WORDS,
     REGION: "two capital letters",
     TRAIT_NAME: "a name of letters, digits and _, or a path of such names with dots",
+    NAME: "a name of letters, digits and _",
     AGE: "a time such as 12 hours, 90 days or 4 weeks",
     ENDPOINT: "http:// or https:// and a host, without a user or a path",
 }
@@ -106,6 +108,7 @@ SparkValue = Annotated[
     WithJsonSchema({"anyOf": [{"type": kind} for kind in ("string", "number", "boolean")]}),
 ]
 TraitName = Annotated[str, Field(pattern=TRAIT_NAME)]
+Name = Annotated[str, Field(pattern=NAME)]
 Age = Annotated[str, Field(pattern=AGE)]
 SpaceName = Annotated[str, Field(pattern=SPACE)]
 Endpoint = Annotated[str, Field(pattern=ENDPOINT)]

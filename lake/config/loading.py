@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from lake.config import checks
 from lake.config.configuration import Config
 from lake.config.document import Document, Fault, Place, document, dotted
+from lake.config.expressions import expression_faults
 from lake.config.faults import worded
 from lake.config.locations import located
 from lake.config.models import Identity, Quality, Storage
@@ -95,6 +96,7 @@ def _between(
         *checks.contradictory(identity),
         *checks.half_credentials(storage),
         *trait_faults(traits, sources),
+        *expression_faults(read, traits, sound.get("computed", {}), sound.get("audiences", {})),
         *checks.missing_folder(("quality", "expectations"), quality.expectations),
         *(Fault(at, text, (("identity", "unknown_types"),)) for text in pairs.faults),
     ]

@@ -20,20 +20,21 @@ if TYPE_CHECKING:
 _told = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def told_traits(events: DataFrame) -> DataFrame:
-    """One row a trait of each identify call that has an identity set.
+def told_traits(
+    events: DataFrame, type_: str = "identify", also: tuple[str, ...] = ()
+) -> DataFrame:
+    """One row a trait of each call of the type; of identify calls those with an identity set.
 
     ``trait`` and ``value`` (its exact JSON text, null where the call removed the trait) beside
-    the call's identity_set, batch, times, message_id, source, type and event. A call's
-    ``traits`` that are no object tell nothing.
+    the call's identity_set, batch, times, message_id, source, type, event and what is ``also``
+    asked for. A call's ``traits`` that are no object tell nothing.
     """
     call = ["received_at", "timestamp", "message_id", "source", "type", "event"]
-    kept = ["identity_set", "batch", *call]
-    told = events.where(
-        (F.col("type") == "identify")
-        & F.col("identity_set").isNotNull()
-        & F.startswith("traits", F.lit("{"))
-    ).select(*kept, "traits")
+    kept = ["identity_set", "batch", *call, *also]
+    told = events.where((F.col("type") == type_) & F.startswith("traits", F.lit("{")))
+    if type_ == "identify":
+        told = told.where(F.col("identity_set").isNotNull())
+    told = told.select(*kept, "traits")
     text = F.lit(None).cast("string")
     schema = told.select(*kept, text.alias("trait"), text.alias("value")).schema
     return told.mapInArrow(_exploded, schema)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _DATE = r"^\d{4}-\d{2}-\d{2}"
 _MOMENT = _DATE + r"[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:?\d{2})$"
-_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 #: Beyond these a double holds no fractions and text no longer says which integer is meant.
 _INTEGER = r"^[+-]?\d{1,18}(\.0*)?$"
 
@@ -39,7 +39,7 @@ def plain_text(value: Column) -> Column:
 
 def number_in(text: Column) -> Column:
     """The number that plain text is, as a double; null where it is none or an infinite one."""
-    found = F.when(text.rlike(_NUMBER), text).try_cast("double")
+    found = F.when(text.rlike(NUMBER), text).try_cast("double")
     return F.when(F.abs(found) < float("inf"), found)
 
 

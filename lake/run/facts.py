@@ -7,17 +7,31 @@ and whoever merges or parts profiles only groups them anew.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pyspark.sql import functions as F
 
 from lake.identity import sets
+from lake.profiles.accounts import account_observations
+from lake.profiles.activity import activity
+from lake.profiles.consent import consent_observations
 from lake.profiles.traits import told_traits
+from lake.run.rules import measured
 from lake.schema import Table
-from lake.tables import IDENTITY_SETS, SIGHTINGS, TRAIT_OBSERVATIONS
+from lake.tables import (
+    ACCOUNT_OBSERVATIONS,
+    ACTIVITY,
+    CONSENT_OBSERVATIONS,
+    IDENTITY_SETS,
+    SIGHTINGS,
+    TRAIT_OBSERVATIONS,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+    from lake.config import Config
 
 
 def identity_sets(events: DataFrame, _clock: str) -> DataFrame:
@@ -39,9 +53,26 @@ def trait_observations(events: DataFrame, clock: str) -> DataFrame:
     )
 
 
-#: Facts by their table, a function of events and of the clock that orders calls. Sightings come
-#: last, for they tell the next run where to go on.
-FACTS: Final[Mapping[str, tuple[Table, Callable[[DataFrame, str], DataFrame]]]] = {
+def facts(config: Config) -> dict[str, Fact]:
+    """The facts that a configuration needs, by table and in their order.
+
+    What is kept of calls depends on what is asked of them; where nothing is asked, nothing is.
+    """
+    kept = measured(config)
+    found = {name: fact for name, fact in FACTS.items() if name != SIGHTINGS.name}
+    found[ACCOUNT_OBSERVATIONS.name] = (ACCOUNT_OBSERVATIONS, account_observations)
+    if kept:
+        found[ACTIVITY.name] = (ACTIVITY, partial(activity, kept))
+    if config.consent:
+        found[CONSENT_OBSERVATIONS.name] = (CONSENT_OBSERVATIONS, consent_observations)
+    return {**found, SIGHTINGS.name: FACTS[SIGHTINGS.name]}
+
+
+Fact: TypeAlias = tuple[Table, Callable[["DataFrame", str], "DataFrame"]]
+
+#: Facts of every lake by their table, a function of events and of the clock that orders calls.
+#: Sightings come last, for they tell the next run where to go on.
+FACTS: Final[Mapping[str, Fact]] = {
     table.name: (table, transform)
     for table, transform in (
         (IDENTITY_SETS, identity_sets),

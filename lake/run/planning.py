@@ -19,7 +19,7 @@ from lake.io import publications
 from lake.io.control import Landed, Plan
 from lake.io.delta import Tables
 from lake.run.place import Place
-from lake.run.rules import extraction, fingerprints
+from lake.run.rules import extraction, fingerprints, measured
 from lake.tables import (
     CREATED_PROFILES,
     EVENTS,
@@ -67,6 +67,7 @@ def notes(config: Config) -> dict[str, Any]:
         "order_by": config.identity.order_by,
         "rules": fingerprints(config, code_version()),
         "profiles": config.profiles_fingerprint,
+        "measures": [m.key for m in measured(config)],
     }
 
 

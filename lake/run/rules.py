@@ -11,11 +11,13 @@ from lake.identity import normalise
 from lake.identity.guards import Blocked
 from lake.identity.identifiers import Extraction, IdentifierRule
 from lake.identity.resolve import Identifier, Limit, OnLimit, Rules, Strategy, Window
+from lake.language.tree import Computed, computed_in
 from lake.language.types import DDL
 from lake.schema import Column
 
 if TYPE_CHECKING:
     from lake.identity import shared
+    from lake.profiles.activity import Measure
     from lake.profiles.survivorship import TraitRule
 
 
@@ -64,6 +66,29 @@ def trait_rules(config: Config) -> tuple[TraitRule, ...]:
     return tuple(
         TraitRule(name, t.rule, t.sources, t.age, t.type) for name, t in config.traits.items()
     )
+
+
+def asked(config: Config) -> dict[str, Computed]:
+    """All that the configuration asks of calls, by the name of its column.
+
+    Of what an audience asks besides the computed traits the name begins with an underscore.
+    """
+    found = config.computed_traits
+    known = {each: name for name, each in found.items()}
+    for condition in config.conditions.values():
+        for each in computed_in(condition):
+            name = known.setdefault(each, f"_asked_{len(known)}")
+            found[name] = each
+    return found
+
+
+def measured(config: Config) -> tuple[Measure, ...]:
+    """What is kept of calls to answer all that is asked."""
+    if not config.computed and not config.audiences:
+        return ()
+    from lake.profiles.activity import measures  # needs Spark, as above
+
+    return measures(asked(config).values())
 
 
 def normalised(config: Config, kind: str, value: str) -> str | None:
@@ -153,4 +178,9 @@ def profile_columns(config: Config) -> tuple[Column, ...]:
         columns.append(
             Column("bad_casts", "int", "How many values of declared traits are not of their type.")
         )
+    for name, said in config.computed_traits.items():
+        kind = "array<string>" if said.reducer == "unique" else DDL[said.type]
+        columns.append(Column(name, kind, f"{config.computed[name]}.", personal=True))
+    if config.audiences:
+        columns.append(Column("audiences", "array<string>", "The audiences it is in, sorted."))
     return tuple(columns)

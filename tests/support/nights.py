@@ -29,6 +29,7 @@ from lake.progress import Progress
 from lake.run.night import night
 from lake.run.place import Place
 from lake.tables import (
+    AUDIENCE_MEMBERS,
     DUPLICATE_CALLS,
     IDENTITY_CHANGES,
     INGEST_LEDGER,
@@ -44,7 +45,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 AS_OF = datetime(2026, 11, 5, tzinfo=UTC)
 LINEAGE = frozenset(("batch", "object", "etag", "line"))
 #: Tables whose rows depend on how many nights there were.
-HISTORY = frozenset((IDENTITY_CHANGES.name, PROFILE_REDIRECTS.name))
+HISTORY = frozenset((AUDIENCE_MEMBERS.name, IDENTITY_CHANGES.name, PROFILE_REDIRECTS.name))
 
 #: The rules of the demo's shop.
 SHOP_IDENTITY: Mapping[str, Any] = {

@@ -1,0 +1,227 @@
+"""What calls come to: computed traits, as Segment has them, from partial sums by identity set.
+
+Decisions where a reader might expect otherwise:
+
+- What is kept is decided by the configuration: one *measure* for each kind of calls that a
+  computed trait or an audience asks about, by hour where a window needs it and by day elsewhere.
+- Windows go by the clock that orders calls and by whole hours, as Segment's do: within 90 days
+  are the 2,160 hours before the hour of the publication, and that hour itself.
+- `sum`, `avg`, `min` and `max` take numbers, also those sent as text, to nine decimal places and
+  below 10^18; others are passed over. Sums are exact, so no order of adding shows.
+- The other reducers take a property's plain text. `mode` ends in the first of the alphabet, and a
+  value must occur twice, as in Segment; `unique` is in order of the alphabet.
+- Nothing to count is 0; every other reducer gives null where there is nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from lake.clock import moment, order_of, time_of
+from lake.language.tree import Calls, Computed, Property
+from lake.profiles.conditions import holds
+from lake.profiles.values import NUMBER
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+_NUMBERS = ("sum", "avg", "min", "max")
+_NUMBER = "decimal(28,9)"
+SUM = "decimal(38,9)"
+#: A condition on calls knows no date but those it names.
+_NO_DATE = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is kept of some calls: how many, and the numbers or the values of a property."""
+
+    calls: Calls
+    of: Property | None
+    numbers: bool
+    hourly: bool
+
+    @cached_property
+    def key(self) -> str:
+        """16 hexadecimal digits that name it in `activity`: other digits, other facts."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
+
+
+def measure_of(asked: Computed) -> Measure:
+    """The measure that answers a computed trait."""
+    return Measure(
+        asked.calls, asked.of, asked.reducer in _NUMBERS, hourly=asked.window is not None
+    )
+
+
+def measures(asked: Iterable[Computed]) -> tuple[Measure, ...]:
+    """The measures that answer these, each once, in the order of their keys."""
+    return tuple(sorted({measure_of(each) for each in asked}, key=lambda m: m.key))
+
+
+def activity(kept: Iterable[Measure], events: DataFrame, clock: str) -> DataFrame:
+    """What the events add to each measure: the columns of ``activity``.
+
+    One row a measure, identity set, hour (or day), value and batch. A call is read once, whatever
+    the number of measures; events of other names are not looked into.
+    """
+    kept = list(kept)
+    hour = {
+        True: F.date_trunc("hour", time_of("", clock)),
+        False: F.date_trunc("day", time_of("", clock)),
+    }
+    counted = [
+        F.when(
+            _is_of(m),
+            F.struct(
+                F.lit(m.key).alias("measure"),
+                hour[m.hourly].alias("hour"),
+                _value(m).alias("value"),
+                _number(m).alias("number"),
+            ),
+        )
+        for m in kept
+    ]
+    order = order_of("", clock)
+    return (
+        events.where(F.col("identity_set").isNotNull() & _any_of(kept))
+        .select(
+            *("identity_set", "batch", "received_at", "timestamp", "message_id"),
+            *("source", "type", "event"),
+            F.explode(F.array_compact(F.array(*counted))).alias("fact"),
+        )
+        .select("*", "fact.*")
+        .groupBy("identity_set", "measure", "hour", "value", "batch")
+        .agg(
+            F.count(F.lit(1)).alias("calls"),
+            F.sum("number").cast(SUM).alias("total"),
+            F.min("number").alias("least"),
+            F.max("number").alias("greatest"),
+            F.min_by(moment(), order).alias("first"),
+            F.max_by(moment(), order).alias("last"),
+        )
+    )
+
+
+def _any_of(kept: Iterable[Measure]) -> Column:
+    """Calls of a type and a name that some measure is about: what Parquet can skip by."""
+    found = F.expr("false")
+    for kind, name in sorted({(m.calls.type, m.calls.name or "") for m in kept}):
+        found = found | _named(kind, name or None)
+    return found
+
+
+def _named(kind: str, name: str | None) -> Column:
+    of_type = F.col("type") == kind
+    if name is None:
+        return of_type
+    return of_type & (F.col("event" if kind == "track" else "name") == name)
+
+
+def _is_of(measure: Measure) -> Column:
+    """Whether a call counts for a measure: of its name, as its condition says, with its value."""
+    found = _named(measure.calls.type, measure.calls.name)
+    if measure.calls.where is not None:
+        found = found & holds(measure.calls.where, property_text, _NO_DATE)
+    if measure.numbers:
+        found = found & _number(measure).isNotNull()
+    elif measure.of is not None:
+        found = found & _value(measure).isNotNull()
+    return found
+
+
+def property_text(asked: Property) -> Column:
+    """The plain text of a property of a call; null where it is missing or null."""
+    steps = "".join(f"['{name}']" for name in asked.path)
+    return F.get_json_object("properties", f"${steps}")
+
+
+def _value(measure: Measure) -> Column:
+    if measure.of is None or measure.numbers:
+        return F.lit(None).cast("string")
+    return property_text(measure.of)
+
+
+def _number(measure: Measure) -> Column:
+    if measure.of is None or not measure.numbers:
+        return F.lit(None).cast(_NUMBER)
+    text = property_text(measure.of)
+    found = F.when(text.rlike(NUMBER), text).try_cast(_NUMBER)
+    return F.when(F.abs(found) < 10**18, found)
+
+
+def computed_traits(
+    facts: DataFrame,
+    set_profiles: DataFrame,
+    asked: Mapping[str, Computed],
+    clock: str,
+    as_of: datetime,
+) -> DataFrame:
+    """What calls come to, of each profile with such calls: profile_id and a column for each name.
+
+    In: ``activity``, ``set_profiles``, what is asked by name, the clock that orders calls, the
+    time of the publication (UTC). A profile that has nothing of a measure has null, or a count
+    of 0; one that has no calls of any has no row.
+    """
+    names = list(asked)
+    concerned = [F.when(_is_in(asked[name], as_of), F.lit(n)) for n, name in enumerate(names)]
+    own = (
+        facts.where(F.col("measure").isin(sorted({measure_of(a).key for a in asked.values()})))
+        .join(set_profiles, "identity_set")
+        .withColumn("asked", F.explode(F.array_compact(F.array(*concerned))))
+        .groupBy("profile_id", "asked", "value")
+        .agg(
+            F.sum("calls").alias("calls"),
+            F.sum("total").alias("total"),
+            F.min("least").alias("least"),
+            F.max("greatest").alias("greatest"),
+            F.min(order_of("first.", clock)).alias("first"),
+            F.max(order_of("last.", clock)).alias("last"),
+        )
+    )
+    columns = [
+        _reduced(asked[name], F.col("asked") == n).alias(name) for n, name in enumerate(names)
+    ]
+    return own.groupBy("profile_id").agg(*columns)
+
+
+def _is_in(asked: Computed, as_of: datetime) -> Column:
+    """Whether a row of activity is of what is asked, and in its window."""
+    found = F.col("measure") == measure_of(asked).key
+    if asked.window is None:
+        return found
+    hour = as_of.replace(minute=0, second=0, microsecond=0)
+    since, until = (hour - length for length in (asked.window.since, asked.window.until))
+    if asked.window.until == timedelta(0):
+        return found & F.col("hour").between(F.lit(since), F.lit(until))
+    return found & (F.col("hour") >= F.lit(since)) & (F.col("hour") < F.lit(until))
+
+
+def _reduced(asked: Computed, own: Column) -> Column:
+    """The aggregate over a profile's rows, of those that are ``own``."""
+
+    def of(name: str) -> Column:
+        return F.when(own, F.col(name))
+
+    often = F.when(own & (F.col("calls") >= asked.least), F.struct(-F.col("calls"), "value"))
+    values = F.array_sort(F.collect_list(of("value")))
+    reduced: Mapping[str, Column] = {
+        "count": F.coalesce(F.sum(of("calls")), F.lit(0)),
+        "sum": F.sum(of("total")).cast("double"),
+        "avg": F.sum(of("total")).cast("double") / F.sum(of("calls")),
+        "min": F.min(of("least")).cast("double"),
+        "max": F.max(of("greatest")).cast("double"),
+        "mode": F.min_by("value", often),
+        "first": F.min_by("value", of("first")),
+        "last": F.max_by("value", of("last")),
+        "unique": F.when(F.size(values) > 0, values),
+        "unique_count": F.count(of("value")),
+    }
+    return reduced[asked.reducer]
