@@ -2,12 +2,15 @@
 
     python bench/reading.py [calls] [cores]
 
-All read 24 gz objects and write Parquet of zstd's level 1, in one session on the same cores,
-each once to warm up and then alternately: `staged_files` from the Python workers,
-`staged_lines` as a frame that Spark writes. Printed are CPU seconds of all processes (driver,
-JVM, Python workers) and wall seconds. Spark's reader gets the same fields, all as strings,
-nested objects as text; ours besides types the times, extracts identifiers, hashes every line
-and says why it refuses one.
+All read 24 gz objects and write Parquet, in one session on the same cores, each once to warm up
+and then alternately: `staged_files` from the Python workers and `staged_lines` as a frame that
+Spark writes, packed at zstd's level 1; Spark's reader packed likewise, and with snappy, which is
+Spark's default. Printed are CPU seconds of all processes (driver, JVM, Python workers) and wall
+seconds. Spark's reader gets the same fields, all as strings, nested objects as text; ours besides
+types the times, extracts identifiers, hashes every line and says why it refuses one.
+
+Behind them stand the other steps by which compact makes its four tables of what was read, marked
+with a plus.
 """
 
 from __future__ import annotations
@@ -23,18 +26,34 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ["PYTHONPATH"] = str(ROOT)
 
-from pyspark.sql import SparkSession  # noqa: E402
+from pyspark.sql import DataFrame, SparkSession  # noqa: E402
+from pyspark.sql import functions as F  # noqa: E402
 
+from bench.support import Watch  # noqa: E402
+from jobs.compact import ledger_of  # noqa: E402
+from lake.events import dedupe  # noqa: E402
 from lake.events.calls import Call  # noqa: E402
+from lake.io.delta import Lake, Tables, Transaction  # noqa: E402
 from lake.io.landing import Reading, staged_lines  # noqa: E402
 from lake.io.objects import LocalObjects  # noqa: E402
+from lake.io.scratch import Stored  # noqa: E402
 from lake.io.staging import staged_files  # noqa: E402
+from lake.tables import (  # noqa: E402
+    DUPLICATE_CALLS,
+    EVENTS,
+    INGEST_LEDGER,
+    REJECTED_CALLS,
+    STAGED_LINES,
+)
 
 OBJECTS = 24
 FIELDS = Call.__struct_encode_fields__
@@ -115,33 +134,42 @@ def landed(folder: Path, count: int) -> int:
     return size
 
 
-def cpu_seconds() -> float:
-    """CPU of this process and all below it, those that ended included (Linux)."""
-    ticks = os.sysconf("SC_CLK_TCK")
-    below: dict[int, list[int]] = {}
-    times: dict[int, int] = {}
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            stat = (entry / "stat").read_text().rpartition(") ")[2].split()
-        except OSError:
-            continue
-        below.setdefault(int(stat[1]), []).append(int(entry.name))
-        times[int(entry.name)] = sum(map(int, stat[11:15]))
-    total, open_ = 0, [os.getpid()]
-    while open_:
-        process = open_.pop()
-        total += times.get(process, 0)
-        open_ += below.get(process, [])
-    return total / ticks
+def measured(work: Callable[[], object]) -> tuple[float, float]:
+    """CPU and wall seconds of some work. Looks before and after only, as looking costs CPU too;
+    Spark keeps its Python workers, so none ends in between."""
+    began = time.perf_counter()
+    with Watch(interval=3600) as watch:
+        work()
+    return watch.cpu, time.perf_counter() - began
 
 
-def measured(work: Callable[[], None]) -> tuple[float, float]:
-    """CPU and wall seconds of some work."""
-    cpu, wall = cpu_seconds(), time.perf_counter()
-    work()
-    return cpu_seconds() - cpu, time.perf_counter() - wall
+def compaction(lake: Lake, staged: DataFrame) -> dict[str, Callable[[], None]]:
+    """What compact does with the lines read, as steps to be taken in this order, once."""
+    calls, once = staged.where("kind = 'call'"), Transaction("bench", 1)
+
+    def duplicates() -> None:
+        lost = dedupe.duplicates(calls, None).withColumn("batch", F.lit(1).cast("bigint"))
+        lake.append(DUPLICATE_CALLS, lost, once)
+
+    def events() -> None:
+        lost = F.broadcast(lake.read(DUPLICATE_CALLS))
+        lake.append(EVENTS, dedupe.without(calls, lost).select(*EVENTS.names), once)
+
+    def rejected() -> None:
+        rows = staged.where("kind = 'rejected'").select(*REJECTED_CALLS.names)
+        lake.append(REJECTED_CALLS, rows, once)
+
+    def ledger() -> None:
+        night: Any = SimpleNamespace(lake=lake, plan=SimpleNamespace(batch=1, name="bench"))
+        rows = ledger_of(night, staged.where("kind = 'object'"))
+        lake.append_rows(INGEST_LEDGER, rows, once)
+
+    return {
+        "+duplicate_calls": duplicates,
+        "+events": events,
+        "+rejected_calls": rejected,
+        "+ingest_ledger": ledger,
+    }
 
 
 def main(count: int = 300_000, cores: int = 1) -> None:
@@ -177,25 +205,41 @@ def main(count: int = 300_000, cores: int = 1) -> None:
             staged = staged_lines(manifest, Reading(LocalObjects(), batch=1))
             staged.write.mode("overwrite").parquet(f"{scratch}/ours")
 
-        def files() -> None:
+        def files() -> Stored:
             shutil.rmtree(f"{scratch}/files", ignore_errors=True)
-            staged_files(manifest, Reading(LocalObjects(), 1), LocalObjects(), f"{scratch}/files")
+            reading = Reading(LocalObjects(), batch=1)
+            return staged_files(manifest, reading, LocalObjects(), f"{scratch}/files")
 
-        def sparks() -> None:
+        def sparks(codec: str) -> None:
             read = spark.read.schema(", ".join(f"`{f}` string" for f in FIELDS)).json(str(folder))
-            read.write.mode("overwrite").parquet(f"{scratch}/sparks")
+            write = read.write.mode("overwrite").option("compression", codec)
+            write.parquet(f"{scratch}/sparks")
 
-        ways = {"staged_files": files, "staged_lines": ours, "spark.read.json": sparks}
+        def tell(turn: int, name: str, work: Callable[[], object]) -> None:
+            cpu, wall = measured(work)
+            print(
+                f"{turn}  {name:<22} {cpu:6.2f} s CPU {wall:6.2f} s wall"
+                f" {cpu / count * 1e6:6.1f} µs CPU a call",
+                flush=True,
+            )
+
+        ways: dict[str, Callable[[], object]] = {
+            "staged_files": files,
+            "staged_lines": ours,
+            "spark.read.json": partial(sparks, "zstd"),
+            "spark.read.json/snappy": partial(sparks, "snappy"),
+        }
         for work in ways.values():
             work()
         for turn in (1, 2):
             for name, work in ways.items():
-                cpu, wall = measured(work)
-                print(
-                    f"{turn}  {name:<16} {cpu:6.2f} s CPU {wall:6.2f} s wall"
-                    f" {cpu / count * 1e6:6.1f} µs CPU a call",
-                    flush=True,
-                )
+                tell(turn, name, work)
+        staged = spark.read.schema(STAGED_LINES.ddl).parquet(*files().files)
+        for turn in (1, 2):
+            tables = Tables(f"{scratch}/lake-{turn}")
+            lake = Lake(spark, tables, "bench", lambda _: None, lambda *_: None)
+            for name, work in compaction(lake, staged).items():
+                tell(turn, name, work)
     spark.stop()
 
 

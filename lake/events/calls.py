@@ -112,7 +112,7 @@ class Fields(NamedTuple):
 def fields(lines: Sequence[bytes]) -> Fields:
     """What `calls` gives, field by field: each group is taken apart while the processor's
     caches still have it."""
-    values: dict[str, list[Any]] = {field: [] for field in Call.__struct_fields__}
+    flat: list[Any] = []
     refused: dict[int, Rejection] = {}
     for number, group in enumerate(_groups(lines)):
         accepted = group
@@ -120,10 +120,10 @@ def fields(lines: Sequence[bytes]) -> Fields:
             at = number * _GROUP
             refused |= {at + i: r for i, r in enumerate(group) if isinstance(r, Rejection)}
             accepted = [each for each in group if isinstance(each, Call)]
-        parts = zip(*map(astuple, cast(Sequence[Call], accepted)), strict=True)
-        for column, part in zip(values.values(), parts, strict=bool(accepted)):
-            column.extend(part)
-    return Fields(values, refused)
+        for parts in map(astuple, cast(Sequence[Call], accepted)):
+            flat += parts
+    names = Call.__struct_fields__
+    return Fields({name: flat[i :: len(names)] for i, name in enumerate(names)}, refused)
 
 
 def _plain_calls(group: Sequence[bytes]) -> list[Call] | None:

@@ -204,6 +204,23 @@ def test_a_line_is_read_alike_alone_and_among_others(lines: list[bytes]) -> None
     ]
 
 
+@given(st.lists(st.one_of(printed, st.binary(max_size=9)), max_size=70))
+def test_fields_are_those_of_the_calls_in_their_order(lines: list[bytes]) -> None:
+    values, refused = module.fields(lines)
+
+    alone = list(map(call, lines))
+    accepted = [each for each in alone if isinstance(each, Call)]
+    assert refused == {i: each for i, each in enumerate(alone) if isinstance(each, Rejection)}
+    assert {name: list(map(repr, map(as_text, column))) for name, column in values.items()} == {
+        name: [repr(as_text(getattr(each, name))) for each in accepted]
+        for name in Call.__struct_fields__
+    }
+
+
+def as_text(value: object) -> object:
+    return bytes(value) if isinstance(value, msgspec.Raw) else value
+
+
 @given(printed)
 def test_the_strict_and_the_tolerant_reading_agree(line: bytes) -> None:
     try:

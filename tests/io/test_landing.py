@@ -16,10 +16,14 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 from xxhash import xxh3_128_digest
 
-from lake.identity.identifiers import Extraction, IdentifierRule, set_key
+from lake.events.calls import IDENTIFIERS, NAMES, NESTED, TIMES, Call, call, instant
+from lake.events.rejection import Rejection
+from lake.identity.identifiers import Extraction, IdentifierRule, identifiers, set_key
 from lake.io.landing import Reading, record_batches, staged_lines
 from lake.io.objects import LocalObjects, ObjectChanged
 from lake.tables import STAGED_LINES
@@ -332,6 +336,114 @@ def test_batches_are_bounded_and_every_line_is_in_one() -> None:
     assert [kinds.count(k) for k in ("call", "rejected", "object")] == [10_000, 200, 1]
     assert sorted(n for n in table.column("line").to_pylist() if n) == list(range(1, 10_201))
     assert table.column("lines").to_pylist()[-1] == 10_200
+
+
+def alone(sent: bytes) -> Row:
+    """What a line gives by the plain rules, one value at a time: the reference for all that reads
+    many lines at once."""
+    found = call(sent)
+    if isinstance(found, Rejection):
+        return {"reason": found.reason.value, "detail": found.detail, "raw": sent}
+    nested = {f: bytes(getattr(found, f)).decode() for f in NESTED}
+    nested = {f: None if text in ("", "null") else text for f, text in nested.items()}
+    sets = identifiers(
+        Extraction(), found.type, found.user_id, found.anonymous_id,
+        nested["context"], nested["traits"], nested["properties"],
+    )  # fmt: skip
+    if sets.too_long:
+        why = f"a value of {sets.too_long} is over 1000 characters"
+        return {"reason": "identifier_too_long", "detail": why, "raw": sent}
+    at = {f: instant(getattr(found, f)) for f in TIMES}
+    known = [f for f in TIMES if at[f] is not None]
+    return {
+        **{f: getattr(found, f) for f in ("message_id", "type", *NAMES, *IDENTIFIERS)},
+        **nested,
+        **at,
+        "received_at": at[known[0]] if known else int(MODIFIED.timestamp() * 1e6),
+        "received_at_from": Call.__struct_encode_fields__[
+            Call.__struct_fields__.index(known[0])
+        ] if known else "object",
+        "bad_times": sum(getattr(found, f) is not None and at[f] is None for f in TIMES),
+        "identifiers": list(sets.identifiers),
+        "identity_set": sets.key,
+        "payload_hash": xxh3_128_digest(sent),
+    }  # fmt: skip
+
+
+def as_read(batch: pa.RecordBatch, row: int) -> Row:
+    """A row of a batch in the form of `alone`."""
+    found = batch.slice(row, 1)
+    if found["kind"][0].as_py() == "rejected":
+        return found.select(["reason", "detail", "raw"]).to_pylist()[0]
+    names = ("message_id", "type", *NAMES, *IDENTIFIERS, *NESTED, "received_at_from", "bad_times")
+    told = found.select([*names, "identity_set", "payload_hash"]).to_pylist()[0]
+    times = {f: found[f].cast(pa.int64())[0].as_py() for f in TIMES}
+    pairs = [(p["type"], p["value"]) for p in found["identifiers"][0].as_py()]
+    return told | times | {"identifiers": pairs}
+
+
+stamps = ["2026-03-01T12:00:00.123Z", "2026-03-01", 1_772_366_400_123, "never", None, {}, -1, 1e300]
+owners = ["u1", "u2", " u3 ", "", "\u00e9e\u0301", 7, None, True, "x" * 1001]
+nested_values = [
+    {},
+    None,
+    [],
+    {"email": "a@x.com"},
+    {"email": " B@x.com"},
+    {"email": 7},
+    {"n": 1.50},
+]
+contexts = [
+    *nested_values, "text",
+    {"traits": {"email": "c@x.com"}}, {"device": {"type": "ios", "id": "D"}},
+    {"externalIds": [{"id": "e", "type": "plan", "collection": "users", "encoding": "none"}]},
+]  # fmt: skip
+sent_calls = st.fixed_dictionaries(
+    {"type": st.sampled_from(["track", "page", "identify", "group", "alias", "Track", None])},
+    optional={
+        "messageId": st.sampled_from(["m1", "", None, 5, "x" * 1001]),
+        **dict.fromkeys(("userId", "anonymousId", "previousId"), st.sampled_from(owners)),
+        **dict.fromkeys(
+            ("receivedAt", "sentAt", "timestamp", "originalTimestamp"), st.sampled_from(stamps)
+        ),
+        **dict.fromkeys(("traits", "properties", "integrations"), st.sampled_from(nested_values)),
+        "context": st.sampled_from(contexts),
+        **dict.fromkeys(("event", "name"), st.sampled_from(["Seen", 1, {"a": 1}, None])),
+    },
+)
+plain = st.builds(
+    lambda n: line(
+        messageId=f"m{n}", userId=f"u{n}", anonymousId=f"a{n}", receivedAt=stamps[0],
+        context={"page": {"path": f"/{n}"}}, properties={"price": n / 4},
+    ),
+    st.integers(0, 99),
+)  # fmt: skip
+hostile = st.sampled_from(
+    [
+        b'{"type":"page"}{"type":"page"}', b"\xff", b'{"type":"page","zz":"\\ud800"}', b"[1]", b"7",
+        b'{"type":"page","type":"track","userId":"u1","userId":"u2"}', b'{"type":"page",}',
+        b'{"type":"page","context":' + b"[" * 501 + b"]" * 501 + b"}", b"nope",
+        b'{"type":"page","traits":{"\\u0065mail":"e@x.com"} , "userId" : 1e400}\r',
+    ]
+)  # fmt: skip
+written = st.one_of(
+    plain,
+    st.builds(lambda body, ascii_: json.dumps(body, ensure_ascii=ascii_).encode(), sent_calls,
+              st.booleans()),
+    hostile,
+)  # fmt: skip
+
+
+@settings(max_examples=120, deadline=None, derandomize=True)
+@given(st.lists(written, min_size=1, max_size=90))
+def test_a_line_among_others_gives_the_row_it_gives_alone(sent: list[bytes]) -> None:
+    found = {}
+    for batch in batches(OneObject(b"\n".join(sent))):
+        for row, number in enumerate(batch["line"].to_pylist()):
+            if number is not None:
+                found[number] = as_read(batch, row)
+
+    assert found == {number: alone(each.removesuffix(b"\r")) for number, each in enumerate(sent, 1)}
 
 
 def test_a_reading_travels() -> None:
