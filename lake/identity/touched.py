@@ -132,11 +132,14 @@ def linking(known: DataFrame, seeds: DataFrame, guarded: DataFrame) -> DataFrame
 
 def totals(known: DataFrame, seeds: DataFrame, clock: str) -> DataFrame:
     """The totals of identifiers in touched components and of seeds: (type, value, calls, first,
-    last): those of before and what the news add."""
+    last): those of before and what the news add. An end of an override that no call ever carried
+    has none."""
     before = known.select(*_KEY, "calls", "first", "last")
     both = before.unionByName(seeds.select(*_KEY, "calls", "first", "last"))
-    return both.groupBy(*_KEY).agg(
-        F.sum("calls").alias("calls"), _least("first", clock), _greatest("last", clock)
+    return (
+        both.groupBy(*_KEY)
+        .agg(F.sum("calls").alias("calls"), _least("first", clock), _greatest("last", clock))
+        .where("calls > 0")
     )
 
 

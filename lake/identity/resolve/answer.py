@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from itertools import chain
 from typing import NamedTuple
 
 from lake.identity.resolve.fold import Fold, Lost
@@ -42,7 +41,7 @@ def answer(
     final = [-1 if owner is None else owner.place for owner in fold.owners]
     return Resolution(
         _profiles(universe, fold, count, final),
-        tuple(_sets(universe, last, final, _first_parts(fold, last, losses))),
+        tuple(_sets(universe, last, final, _FirstParts(fold, losses))),
         tuple(_violations(universe, losses)),
     )
 
@@ -85,45 +84,51 @@ def _profiles(universe: Universe, fold: Fold, count: int, final: list[int]) -> t
     )
 
 
-def _first_parts(
-    fold: Fold, last: Mapping[Hashable, Step], losses: Iterable[Step]
-) -> dict[tuple[Hashable, int], int]:
-    """The founder's number of the part a set had first, by the set and the place of its profile.
-
-    Of a sighting that merged, the youngest that it merged.
+class _FirstParts:
+    """The part a set had first in the profile it ended in; of a sighting that merged, the youngest
+    that it merged.
     """
-    # Those of one sighting stand by age, so the youngest stays.
-    merged = {(s.identity_set, s.order): absorbed for _, absorbed, s in fold.merges}
-    first: dict[tuple[Hashable, int], int] = {}
-    # A set's steps but the last all lost something.
-    for step in chain(losses, last.values()):
-        sighting, profile, _ = step
-        if profile is not None:
-            part = merged.get((sighting.identity_set, sighting.order), profile)
-            first.setdefault((sighting.identity_set, profile.place), part.founder)
-    return first
+
+    def __init__(self, fold: Fold, losses: Iterable[Step]) -> None:
+        # Those of one sighting stand by age, so the youngest stays.
+        self.merged = {(s.identity_set, s.order): absorbed for _, absorbed, s in fold.merges}
+        # A set's steps but the last all lost something: so the others had no part before.
+        self.before: dict[tuple[Hashable, int], Growing] = {}
+        for step in losses:
+            if step.profile is not None:
+                place = step.sighting.identity_set, step.profile.place
+                self.before.setdefault(place, self._of(step.sighting, step.profile))
+
+    def of(self, sighting: Sighting, profile: Growing) -> Growing:
+        """The first part of a set, by its last step."""
+        earlier = self.before.get((sighting.identity_set, profile.place)) if self.before else None
+        return earlier or self._of(sighting, profile)
+
+    def _of(self, sighting: Sighting, profile: Growing) -> Growing:
+        if not self.merged:
+            return profile
+        return self.merged.get((sighting.identity_set, sighting.order), profile)
 
 
 def _sets(
-    universe: Universe,
-    last: Mapping[Hashable, Step],
-    final: list[int],
-    first_parts: Mapping[tuple[Hashable, int], int],
+    universe: Universe, last: Mapping[Hashable, Step], final: list[int], first: _FirstParts
 ) -> Iterator[SetOutcome]:
     """Each set goes where its last sighting went, with the reasons of that sighting."""
     names = universe.identifiers
     for key, members in universe.members.items():
-        # Only a set without identifiers was never folded.
-        _, part, lost = last[key] if members else (None, None, None)
+        if not members:  # never folded
+            yield SetOutcome(key, None, (), (), None)
+            continue
+        sighting, part, lost = last[key]
         place = None if part is None else part.place
-        first = None if place is None else names[first_parts[key, place]]
+        founder = None if part is None else names[first.of(sighting, part).founder]
         if lost:
             reasons = {each.identifier: each.reason for each in lost}
             gone = tuple([Drop(names[i], reasons[i]) for i in members if final[i] != place])
             kept = tuple([names[i] for i in members if final[i] == place])
-            yield SetOutcome(key, place, kept, gone, first)
+            yield SetOutcome(key, place, kept, gone, founder)
         else:
-            yield SetOutcome(key, place, tuple([names[i] for i in members]), (), first)
+            yield SetOutcome(key, place, tuple([names[i] for i in members]), (), founder)
 
 
 def _violations(universe: Universe, losses: Iterable[Step]) -> Iterator[Violation]:
