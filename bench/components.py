@@ -110,16 +110,19 @@ def ours(finish_share: float) -> Callable[[str, str, int], Callable[[], None]]:
         spark = session(cores)
         rows = sum(pq.read_metadata(p).num_rows for p in Path(source).glob("*.parquet"))
 
-        def materialise(name: str, frame: Any) -> Materialised:
-            stored = stored_frame(frame, LocalObjects(), f"{target}.scratch/{name}")
-            return Materialised(spark.read.schema(frame.schema).parquet(*stored.files), stored.rows)
+        def materialise(
+            name: str, frame: Any, kernel: Any = None, columns: str | None = None
+        ) -> Materialised:
+            folder = target if name == "solved" else f"{target}.scratch/{name}"
+            stored = stored_frame(frame, LocalObjects(), folder, kernel)
+            read = spark.read.schema(columns or frame.schema)
+            return Materialised(read.parquet(*stored.files), stored.rows)
 
         def run() -> None:
             edges = spark.read.schema("a bigint, b bigint").parquet(source)
-            found = connected_components(
+            connected_components(
                 edges, materialise, edge_rows=rows, finish_edges=int(finish_share * rows)
             )
-            stored_frame(found, LocalObjects(), target)
 
         return run
 

@@ -23,12 +23,13 @@ from lake.io import publications
 from lake.io.control import Control, Plan
 from lake.io.delta import Lake, Tables, Transaction
 from lake.io.lease import Lease
-from lake.io.session import spark_session
+from lake.io.session import is_brief, spark_session
 from lake.progress import Progress
 from lake.run.place import Place
 from lake.run.planning import code_version, facts_fingerprint, notes, planned
 from lake.run.rules import extraction
 from lake.tables import (
+    EVENTS,
     IDENTITY_SETS,
     INGEST_LEDGER,
     PROFILES,
@@ -168,7 +169,8 @@ def _session(
         step(name)
 
     with told.stage("session"):
-        spark = spark_session("profile-lake", storage=place.access, conf=place.config.spark.conf)
+        conf, brief = place.config.spark.conf, is_brief(plan.bytes, place.tables.rows(EVENTS))
+        spark = spark_session("profile-lake", storage=place.access, conf=conf, brief=brief)
     lake = Lake(spark, place.tables, plan.name, before, after, notes(place.config))
     yield Night(place, plan, lake, told)
 
