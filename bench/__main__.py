@@ -145,6 +145,12 @@ def slope_rows(told: Told) -> Iterator[Row]:
         yield Row("slope", way, one["delta"], "call", one["cpu"], one["wall"])
 
 
+def publishing_rows(told: Told) -> Iterator[Row]:
+    """Traits, computed traits and audiences, ours and by hand; the rows of both agree."""
+    for one in told.figures:
+        yield Row("publishing", unit="observation", **one)
+
+
 #: `stars` joins over all edges once a round: minutes, where the others take seconds.
 _QUICK = "one-task,contraction,duckdb,scipy"
 
@@ -172,6 +178,13 @@ BENCHES = (
         ("--calls", "1000", "--scales", "1,3"),
         ("--calls", "100000"),
         slope_rows,
+    ),
+    Bench(
+        "publishing",
+        ("--sets", "200000", "--observations", "1000000"),
+        ("--sets", "20000", "--observations", "100000"),
+        ("--sets", "1000000", "--observations", "5000000"),
+        publishing_rows,
     ),
 )
 

@@ -38,6 +38,16 @@ identity:
   blocked:
     values: [noreply@example.com]
 profiles_sync: {{enabled: true}}
+traits:
+  plan: {{type: string}}
+  address.city: {{type: string}}
+computed:
+  orders: event('Order Completed').count()
+  spent: event('Order Completed').sum(property('total'))
+  favourite: event('Product Viewed').mode(property('category'))
+audiences:
+  big_spenders: trait('orders') >= 2 AND trait('spent') > 100
+  lookers: trait('orders') = 0 AND trait('favourite') exists
 # The Java compiler that starts fast: right for a small lake, wrong for a large one.
 spark: {{conf: {{spark.driver.extraJavaOptions: "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"}}}}
 """
@@ -135,7 +145,8 @@ With DuckDB:
   .venv/bin/python -c "
   import lake, duckdb
   profiles = lake.open('{lake}').delta('profiles').to_pyarrow_dataset()
-  print(duckdb.sql('select calls, identifiers, traits from profiles order by calls desc limit 3'))"
+  columns = 'calls, orders, spent, favourite, audiences'
+  print(duckdb.sql(f'select {{columns}} from profiles order by calls desc limit 3'))"
 
 With Polars:
   .venv/bin/python -c "

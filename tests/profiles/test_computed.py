@@ -16,7 +16,7 @@ from lake.language.parsing import audience, computed
 from lake.language.tree import computed_in
 from lake.profiles.activity import activity, computed_traits, measures
 from lake.profiles.audiences import with_audiences, with_computed
-from lake.tables import EVENTS, SET_PROFILES
+from lake.tables import EVENTS
 
 FOLDER = Path(__file__).parents[1] / "cases"
 CASES = YAML(typ="safe").load(FOLDER / "computed.yaml")
@@ -62,7 +62,7 @@ def values(spark: SparkSession) -> dict[str, dict[str, Any]]:
     kinds = {c.name: c.type for c in EVENTS.columns}
     events = spark.createDataFrame(rows, ", ".join(f"{c} {kinds[c]}" for c in USED))
     facts = activity(measures(asked.values()), events, CLOCK)
-    sets = spark.createDataFrame(homes, SET_PROFILES.ddl)
+    sets = spark.createDataFrame(homes, "identity_set binary, profile_id string")
     found = computed_traits(facts, sets, asked, CLOCK, AS_OF)
     shown = with_computed(sets.select("profile_id"), found, asked).collect()
     return {row["profile_id"]: row.asDict() for row in shown}

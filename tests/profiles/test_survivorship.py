@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from ruamel.yaml import YAML
 
 from lake.profiles.survivorship import TraitRule, judged_values, trait_candidates, winning_traits
-from lake.tables import SET_PROFILES, TRAIT_OBSERVATIONS
+from lake.tables import TRAIT_OBSERVATIONS
 
 CASES = YAML(typ="safe").load(Path(__file__).parents[1] / "cases" / "survivorship.yaml")
 AS_OF = datetime(2026, 1, 31, tzinfo=UTC)
@@ -52,12 +52,12 @@ def found(spark: SparkSession) -> Found:
         homes.append((str(number).encode(), case["case"]))
         for n, (day, source, value, *name) in enumerate(case["told"]):
             trait = spelt(number, name[0]) if name else rules[-1].name
-            moment = (datetime(2026, 1, day), None, f"e{n}", source)
+            moment = (datetime(2026, 1, day), None, f"e{n}", source, "identify", None)
             row = (str(number).encode(), trait, value, source, 1, moment, moment, day)
             rows.append(row)
     judged = judged_values(
         spark.createDataFrame(rows, TRAIT_OBSERVATIONS.ddl),
-        spark.createDataFrame(homes, SET_PROFILES.ddl),
+        spark.createDataFrame(homes, "identity_set binary, profile_id string"),
         rules,
         CLOCK,
         AS_OF,

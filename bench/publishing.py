@@ -1,0 +1,272 @@
+"""Publishing beside a hand-written DuckDB query of the same result: `python bench/publishing.py`.
+
+Identity sets with trait observations and activity are made once, as Parquet. Both ways read them
+and write Parquet: every trait's winner and every loser with its reason, ten computed traits and
+five audiences. The results are compared, row by row where they are traits and by profile where
+they are computed. CPU is that of the whole process tree, without starting Spark; of the product
+it is the better of two turns, for a night compiles its plans once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+
+from bench.support import Watch
+from lake.io.session import spark_session
+from lake.language.parsing import audience, computed
+from lake.language.tree import computed_in
+from lake.profiles.activity import computed_traits, measure_of
+from lake.profiles.audiences import with_audiences, with_computed
+from lake.profiles.survivorship import TraitRule, judged_values, trait_candidates, winning_traits
+
+AS_OF = datetime(2026, 3, 1, 10, tzinfo=UTC)
+CLOCK = "received_at"
+SOURCES = ("crm", "web", "app", "shop")
+RULES = (
+    TraitRule("t0", sources=("crm", "web")),
+    TraitRule("t1", rule="most_frequent"),
+    TraitRule("t2", rule="first"),
+)
+COMPUTED = {
+    "orders": "event('Order').count()",
+    "orders_30d": "event('Order').within(30 days).count()",
+    "visits_7d": "event('Visit').within(7 days).count()",
+    "spent": "event('Order').sum(property('total'))",
+    "spent_90d": "event('Order').within(90 days).sum(property('total'))",
+    "dearest": "event('Order').max(property('total'))",
+    "usual": "event('Visit').mode(property('shop'))",
+    "first_shop": "event('Visit').first(property('shop'))",
+    "last_shop": "event('Visit').last(property('shop'))",
+    "shops": "event('Visit').unique_count(property('shop'))",
+}
+AUDIENCES = {
+    "buyers": "trait('orders') > 2",
+    "big": "trait('spent_90d') >= 100",
+    "lapsed": "trait('orders') > 0 AND trait('orders_30d') = 0",
+    "loyal": "trait('usual') one_of ('s1', 's2') AND trait('shops') < 4",
+    "quiet": "trait('visits_7d') = 0 OR trait('dearest') absent",
+}
+
+
+def facts(folder: Path, sets: int, observations: int) -> None:
+    """Make the facts: sets of which a third share a profile, values of which a third contradict."""
+    keys = {name: measure_of(computed(said)).key for name, said in COMPUTED.items()}
+    counts = "0::decimal(38,9) total, null::decimal(28,9) least, null::decimal(28,9) greatest"
+    numbers = "n::decimal(38,9) total, n::decimal(28,9) least, n::decimal(28,9) greatest"
+    moment = """{'received_at': m, 'timestamp': m::timestamptz, 'message_id': 'e' || i,
+                 'source': source}"""
+    random = "(hash(i::varchar || '/{}') % {})::bigint"
+
+    def r(salt: int, size: int) -> str:
+        return random.format(salt, size)
+
+    with duckdb.connect() as db:
+        db.execute("set timezone = 'UTC'; set preserve_insertion_order = false")
+        db.execute("create macro seen(s) as timestamptz '2026-03-01' - to_minutes(s)")
+        db.execute(f"""
+            copy (select encode(md5(i::varchar))[1:16] identity_set,
+                         md5((i - i % 3 % 2)::varchar) profile_id from range({sets}) t(i))
+            to '{folder}/set_profiles.parquet' (format parquet)""")
+        listed = ", ".join(f"'{s}'" for s in SOURCES)
+        db.execute(f"""
+            copy (select encode(md5({r(1, sets)}::varchar))[1:16] identity_set, trait, value,
+                         source, 1::bigint calls, {moment} "first", {moment} "last", 1::bigint batch
+                  from (select i, 't' || {r(2, 12)} trait,
+                               case when {r(3, 20)} > 0 then '"v' || {r(4, 5)} || '"' end as value,
+                               [{listed}][{r(5, 4)} + 1] source, seen({r(6, 200000)}) m
+                        from range({observations}) t(i)))
+            to '{folder}/traits.parquet' (format parquet)""")
+        rows = []
+        for salt, key in enumerate(sorted(set(keys.values()))):
+            (name,) = [n for n, k in keys.items() if k == key][:1]
+            asked = computed(COMPUTED[name])
+            values = asked.of is not None and asked.reducer not in ("sum", "max")
+            grain = "hour" if asked.window else "day"
+            rows.append(f"""
+                select encode(md5({r(100 + salt, sets)}::varchar))[1:16] identity_set,
+                       '{key}' measure, date_trunc('{grain}', m) as hour,
+                       {"'s' || " + r(200 + salt, 6) if values else "null::varchar"} as value,
+                       1::bigint calls, {numbers if asked.of and not values else counts},
+                       {moment} "first", {moment} "last", 1::bigint batch
+                from (select i, 'web' source, seen({r(300 + salt, 200000)}) m,
+                             {r(400 + salt, 9000)} / 100 n from range({sets // 2}) t(i))""")
+        db.execute(f"copy ({' union all '.join(rows)}) to '{folder}/activity.parquet'")
+
+
+def product(folder: Path, out: Path) -> None:
+    """The product's own transforms, as a night applies them."""
+    spark = spark_session("bench")
+    read = {n: spark.read.parquet(f"{folder}/{n}.parquet") for n in ("traits", "activity")}
+    homes = spark.read.parquet(f"{folder}/set_profiles.parquet")
+    judged_values(read["traits"], homes, RULES, CLOCK, AS_OF).write.parquet(f"{out}/judged")
+    judged = spark.read.parquet(f"{out}/judged")
+    winning_traits(judged, CLOCK, RULES).write.parquet(f"{out}/winners")
+    trait_candidates(judged, CLOCK).write.parquet(f"{out}/losers")
+    asked = {name: computed(said) for name, said in COMPUTED.items()}
+    types = {name: each.type for name, each in asked.items()}
+    conditions = {name: audience(said, types) for name, said in AUDIENCES.items()}
+    assert not any(computed_in(each) for each in conditions.values())
+    found = computed_traits(read["activity"], homes, asked, CLOCK, AS_OF)
+    everyone = homes.select("profile_id").distinct()
+    rows = with_audiences(with_computed(everyone, found, asked), conditions, asked, AS_OF)
+    rows.write.parquet(f"{out}/profiles")
+
+
+def by_hand(folder: Path, out: Path) -> None:
+    """The same result as one who knows the rules would ask DuckDB for it."""
+    key = {name: measure_of(computed(said)).key for name, said in COMPUTED.items()}
+
+    def since(days: int) -> str:
+        return f"hour >= timestamptz '{(AS_OF - timedelta(days=days)).isoformat()}'"
+
+    def of(name: str, also: str = "true") -> str:
+        return f"filter (measure = '{key[name]}' and {also})"
+
+    with duckdb.connect() as db:
+        db.execute("set timezone = 'UTC'; set preserve_insertion_order = false; set threads = 2")
+        db.execute(f"""
+            create table judged as
+            with summed as (
+                select profile_id, trait, value, source, sum(calls) calls,
+                       min((f.received_at, coalesce(f.timestamp, f.received_at), f.message_id)) fo,
+                       max((l.received_at, coalesce(l.timestamp, l.received_at), l.message_id)) lo
+                from (select *, "first" f, "last" l from '{folder}/traits.parquet') o
+                join '{folder}/set_profiles.parquet' using (identity_set)
+                group by all),
+            ranked as (
+                select *, case when trait <> 't0' then 0 when source = 'crm' then 1
+                               when source = 'web' then 2 else 3 end as rank,
+                       case when trait = 't1' then sum(calls) over
+                                 (partition by profile_id, trait, value) end as score
+                from summed),
+            removed as (
+                select *, max(lo) filter (value is null) over
+                       (partition by profile_id, trait order by rank
+                        range between unbounded preceding and current row) gone
+                from ranked),
+            placed as (
+                select *, coalesce(lo < gone, false) lost,
+                       row_number() over w place, first(value) over w best, first(rank) over w top,
+                       first(score) over w most
+                from removed where value is not null
+                window w as (partition by profile_id, trait
+                             order by coalesce(lo < gone, false), rank, score desc nulls last,
+                                      case when trait = 't2' then fo end nulls last,
+                                      lo desc, value, source))
+            select profile_id, trait, value, source, calls,
+                   case when lost then 'removed' when place = 1 then null
+                        when value = best then 'agrees' when rank > top then 'lesser_source'
+                        when trait = 't1' and score <> most then 'less_frequent'
+                        when trait = 't2' then 'later' else 'older' end reason
+            from placed""")
+        db.execute(f"copy (from judged where reason is null) to '{out}/winners.parquet'")
+        db.execute(f"copy (from judged where reason is not null) to '{out}/losers.parquet'")
+        order = '"{0}".received_at, coalesce("{0}".timestamp, "{0}".received_at), "{0}".message_id'
+        db.execute(f"""
+            create table found as
+            with own as (
+                select profile_id, measure, value, hour, calls, total, greatest,
+                       ({order.format("first")}) fo, ({order.format("last")}) lo
+                from '{folder}/activity.parquet' join '{folder}/set_profiles.parquet'
+                using (identity_set)),
+            values as (
+                select profile_id, measure, value, sum(calls) calls, min(fo) fo, max(lo) lo
+                from own where value is not null group by all),
+            shops as (
+                select profile_id,
+                       arg_min(value, (-calls, value)) filter (calls > 1) usual,
+                       arg_min(value, fo) first_shop, arg_max(value, lo) last_shop,
+                       count(*) shops
+                from values where measure = '{key["usual"]}' group by all),
+            sums as (
+                select profile_id,
+                       coalesce(sum(calls) {of("orders")}, 0) orders,
+                       coalesce(sum(calls) {of("orders_30d", since(30))}, 0) orders_30d,
+                       coalesce(sum(calls) {of("visits_7d", since(7))}, 0) visits_7d,
+                       (sum(total) {of("spent")})::double spent,
+                       (sum(total) {of("spent_90d", since(90))})::double spent_90d,
+                       (max(greatest) {of("dearest")})::double dearest
+                from own group by all)
+            select profile_id, coalesce(orders, 0) orders, coalesce(orders_30d, 0) orders_30d,
+                   coalesce(visits_7d, 0) visits_7d, spent, spent_90d, dearest, usual, first_shop,
+                   last_shop, coalesce(shops, 0) shops
+            from (select distinct profile_id from '{folder}/set_profiles.parquet')
+            left join sums using (profile_id) left join shops using (profile_id)""")
+        db.execute(f"""
+            copy (select *, list_filter([
+                      case when spent_90d >= 100 then 'big' end,
+                      case when orders > 2 then 'buyers' end,
+                      case when orders > 0 and orders_30d = 0 then 'lapsed' end,
+                      case when usual in ('s1', 's2') and shops < 4 then 'loyal' end,
+                      case when visits_7d = 0 or dearest is null then 'quiet' end],
+                      lambda a: a is not null) audiences
+                  from found) to '{out}/profiles.parquet'""")
+
+
+def same(mine: Path, theirs: Path) -> bool:
+    """Whether both ways wrote the same rows."""
+    kinds = {
+        "winners": "profile_id, trait, value",
+        "losers": "profile_id, trait, value, source, calls, reason",
+        "profiles": f"profile_id, {', '.join(COMPUTED)}, audiences",
+    }
+    for name, columns in kinds.items():
+        a = f"select {columns} from '{mine}/{name}/*.parquet'"
+        b = f"select {columns} from '{theirs}/{name}.parquet'"
+        differ = f"select count(*) from (({a} except all {b}) union all ({b} except all {a}))"
+        (count,) = duckdb.execute(differ).fetchall()[0]
+        if count:
+            print(f"{name}: {count} rows differ", file=sys.stderr)
+            return False
+    return True
+
+
+def turn(way: Callable[[Path, Path], None], folder: Path, out: Path) -> tuple[float, float]:
+    """CPU and wall seconds of a way that writes into an empty folder."""
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    began = time.monotonic()
+    with Watch() as watch:
+        way(folder, out)
+    return watch.cpu, time.monotonic() - began
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sets", type=int, default=1_000_000)
+    parser.add_argument("--observations", type=int, default=5_000_000)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        facts(folder, args.sets, args.observations)
+        print(f"{args.observations:,} observations of {args.sets:,} sets")
+        spark_session("bench", conf={"spark.driver.memory": "6g"})
+        best = min(turn(product, folder, folder / "product") for _ in range(2))
+        hand = min(turn(by_hand, folder, folder / "duckdb") for _ in range(2))
+        right = "yes" if same(folder / "product", folder / "duckdb") else "NO"
+        figures = [
+            {"way": way, "units": args.observations, "cpu": cpu, "wall": wall}
+            for way, (cpu, wall) in (("product", best), ("duckdb", hand))
+        ]
+        for one in figures:
+            print(f"{one['way']:<10} {right:<4} {one['cpu']:8.2f} s CPU {one['wall']:8.2f} s wall")
+        print(f"{best[0] / hand[0]:.2f} times DuckDB's CPU")
+        if args.json:
+            told = [{**one, "right": right == "yes"} for one in figures]
+            args.json.write_text(json.dumps(told))
+    return right == "NO"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
