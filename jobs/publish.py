@@ -11,8 +11,8 @@ from pyspark.sql import functions as F
 
 from jobs import profiles_sync
 from lake.errors import ConservationError
-from lake.identity import changes, sets
-from lake.io import publications
+from lake.identity import changes, sets, spans
+from lake.io import publications, views
 from lake.io.delta import Lake
 from lake.profiles.accounts import account_members, accounts
 from lake.profiles.activity import computed_traits
@@ -36,6 +36,7 @@ from lake.tables import (
     EXPECTATION_RESULTS,
     IDENTITIES,
     IDENTITY_CHANGES,
+    IDENTITY_HISTORY,
     IDENTITY_SETS,
     PROFILE_CONSENTS,
     PROFILE_IDENTIFIERS,
@@ -81,6 +82,7 @@ WRITES = (
     PROFILE_CONSENTS,
     PROFILES_CONSENTED,
     IDENTITY_CHANGES,
+    IDENTITY_HISTORY,
     PROFILE_REDIRECTS,
     EXPECTATION_RESULTS,
     PUBLICATIONS,
@@ -101,6 +103,7 @@ def run(night: Night) -> None:
     forget_consent(night)
     write_members(night, told)
     write_changes(night, told)
+    write_history(night, told)
     published = PUBLISHED
     if night.config.profiles_sync.enabled:
         profiles_sync.write(night)
@@ -114,6 +117,9 @@ def run(night: Night) -> None:
         return
     plan = night.plan
     publications.publish(night.lake, published, plan.publication, plan.as_of, plan.inputs)
+    shown = publications.versions(night.tables, plan.publication)
+    clock = night.config.identity.order_by
+    views.write_views(night.tables, night.place.objects, shown, plan.publication, clock)
     publications.point(night.tables, night.place.control)
     night.lake.after_commit("current.json", "wrote")
 
@@ -293,6 +299,24 @@ def write_changes(night: Night, change: Change) -> None:
     current = now.select("profile_id").distinct()
     old = _before(lake, PROFILE_REDIRECTS, earlier)
     lake.replace(PROFILE_REDIRECTS, changes.redirects(old, own, current), once)
+
+
+def write_history(night: Night, change: Change) -> None:
+    """End the spans of the identifiers that moved since the last publication, begin new ones."""
+    lake, plan, once = night.lake, night.plan, night.transaction("publish")
+    earlier = publications.versions(night.tables, plan.publication - 1)
+    known = earlier if IDENTITY_HISTORY.name in earlier else {}
+    before = change.of(_before(lake, PROFILE_IDENTIFIERS, known))
+    now = change.of(lake.read(PROFILE_IDENTIFIERS))
+    moved = lake.scratch("moved", spans.moved(before, now)).frame
+    history = _before(lake, IDENTITY_HISTORY, known)
+    keys = moved.select("identifier_key", "type", "value")
+    found = spans.spans(history, moved, plan.publication, plan.as_of)
+    if change.profiles is None:
+        others = history.join(keys, keys.columns, "left_anti").select(*IDENTITY_HISTORY.names)
+        lake.replace(IDENTITY_HISTORY, others.unionByName(found), once)
+    else:
+        lake.update(IDENTITY_HISTORY, keys, found, once)
 
 
 def _before(lake: Lake, table: Table, versions: Mapping[str, int]) -> DataFrame:

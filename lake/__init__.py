@@ -18,6 +18,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from lake.io.objects import StorageSettings
     from lake.io.reader import Publication
 
@@ -25,9 +27,17 @@ __version__ = "0.1.0"
 
 
 def open(  # noqa: A001
-    root: str, publication: int | None = None, storage: StorageSettings | None = None
+    root: str,
+    publication: int | None = None,
+    storage: StorageSettings | None = None,
+    *,
+    as_of: datetime | None = None,
 ) -> Publication:
-    """A publication of the lake at ``root`` (a folder or s3a://bucket/prefix), see Publication."""
+    """A publication of the lake at ``root`` (a folder or s3a://bucket/prefix), see Publication.
+
+    The current one, or that of a number, or the one that readers saw ``as_of`` a time: the newest
+    that is dated no later (UTC where the time has no zone).
+    """
     from lake.io.reader import opened
 
-    return opened(root, publication, storage)
+    return opened(root, publication, storage, as_of=as_of)

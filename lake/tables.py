@@ -386,7 +386,8 @@ CREATED_PROFILES = Table(
         Column(
             "path",
             PATH_TYPE,
-            "Every one it came to belong to, in time, with the call that merged them.",
+            "Every one it came to belong to, in time, with the call that merged them; of more than "
+            "128, the first and the last.",
             personal=True,
         ),
     ),
@@ -595,6 +596,26 @@ IDENTITY_CHANGES = Table(
     ),
 )
 
+IDENTITY_HISTORY = Table(
+    name="identity_history",
+    about="Which profile each identifier belonged to, publication by publication.",
+    grain=("type", "value", "from_publication"),
+    writer="publish",
+    audience="published",
+    rebuildable=False,
+    sorted_by=("identifier_key",),
+    columns=(
+        _TYPE,
+        _VALUE,
+        _PROFILE,
+        Column("from_publication", "bigint", "The first publication that showed it there."),
+        Column("valid_from", "timestamp", "The date of that publication."),
+        Column("until_publication", "bigint", "The first that did not; null: it is there now."),
+        Column("valid_until", "timestamp", "The date of that publication; null: it is there now."),
+        Column("identifier_key", "bigint", "64-bit hash of type and value; rows are sorted by it."),
+    ),
+)
+
 PUBLICATIONS = Table(
     name="publications",
     about="What each publication shows: one row a published table, all in one commit.",
@@ -683,6 +704,7 @@ TABLES: tuple[Table, ...] = (
     PROFILES_CONSENTED,
     PROFILE_REDIRECTS,
     IDENTITY_CHANGES,
+    IDENTITY_HISTORY,
     *PROFILES_SYNC,
     PUBLICATIONS,
     EXPECTATION_RESULTS,

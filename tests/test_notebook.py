@@ -27,7 +27,7 @@ NOTEBOOK = ROOT / "notebooks" / "read_the_lake.ipynb"
 SNIPPETS = re.findall(
     r"^```python\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.M | re.S
 )
-CHARTS = ("identifiers", "calls", "traits", "sizes")
+CHARTS = ("identifiers", "calls", "traits", "sizes", "retention")
 
 
 def cells(notebook: Any, kind: str) -> list[Any]:
@@ -106,6 +106,10 @@ def test_cells_keep_their_names() -> None:
         "person",
         "person-traits",
         "person-calls",
+        "why",
+        "nights",
+        "two-nights",
+        "retention",
     ]
 
 
@@ -131,6 +135,11 @@ def test_the_notebook_shows_what_was_published(executed: Any, published: Path) -
     assert text(executed, "person").startswith(f"shape: ({identifiers}, 6)")
     assert text(executed, "person-traits").startswith(f"shape: ({len(ann['traits'])}, 5)")
     assert text(executed, "person-calls").startswith(f"shape: ({ann['calls']}, 4)")
+    created = publication.query(
+        f"select count(*) as n from created_profiles where profile_id = '{ann['profile_id']}'"
+    )
+    assert text(executed, "why").startswith(f"shape: ({created['n'][0]}, 6)")
+    assert "where it was" in text(executed, "two-nights")
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=range(len(SNIPPETS)))
@@ -145,5 +154,5 @@ def test_a_snippet_of_readme_runs(snippet: str, published: Path) -> None:
     assert {name: value for name, value in names.items() if value is None} == {}
 
 
-def test_readme_shows_how_to_read_with_five_readers() -> None:
-    assert len(SNIPPETS) == 5
+def test_readme_shows_how_to_read_with_five_readers_and_how_it_was() -> None:
+    assert len(SNIPPETS) == 6

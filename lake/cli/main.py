@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,9 @@ app = typer.Typer(
 ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")]
 Output = Annotated[str, typer.Option("--output", "-o", help="text or json.")]
 AsOf = Annotated[str | None, typer.Option(help="Date of the publication, ISO-8601; default now.")]
+Then = Annotated[
+    str | None, typer.Option(help="As readers saw it then, ISO-8601, UTC without a zone.")
+]
 Strict = Annotated[bool, typer.Option(help="Exit with 4 if published with warnings.")]
 
 Full = Annotated[
@@ -113,6 +117,7 @@ def lookup(
     value: Annotated[str, typer.Argument(help="Its value, in any spelling.")],
     config: ConfigFile = DEFAULT,
     publication: Annotated[int | None, typer.Option(help="Default: the current one.")] = None,
+    as_of: Then = None,
     output: Output = "text",
 ) -> None:
     """The profile of one identifier, from the files, without Spark."""
@@ -124,7 +129,8 @@ def lookup(
 
     loaded = load(config, os.environ)
     normal = normalised(loaded, type, value) or value
-    found = opened(loaded.root, publication, Access.of(loaded)).lookup(type, normal)
+    shown = opened(loaded.root, publication, Access.of(loaded), as_of=_time(as_of))
+    found = shown.lookup(type, normal)
     _tell(found, output, lambda: profile_text(found))
 
 
@@ -152,6 +158,26 @@ def explain(
     found = explanation(load(config, os.environ), identifiers, publication)
     told = answer(found) if output == "json" else None
     _tell(told, output, lambda: explanation_text(found))
+
+
+@app.command()
+def diff(
+    before: Annotated[int, typer.Argument(help="A publication.")],
+    now: Annotated[int, typer.Argument(help="Another one, usually later.")],
+    config: ConfigFile = DEFAULT,
+    output: Output = "text",
+) -> None:
+    """What became of profiles from one publication to another, and why; without Spark."""
+    from lake.cli.difference import answer, difference, difference_text
+    from lake.config import load
+    from lake.io.reader import opened
+    from lake.run.place import Access
+
+    loaded = load(config, os.environ)
+    shown = [opened(loaded.root, number, Access.of(loaded)) for number in (before, now)]
+    found = difference(shown[0], shown[1])
+    told = answer(found) if output == "json" else None
+    _tell(told, output, lambda: difference_text(found))
 
 
 @app.command()
@@ -256,6 +282,14 @@ def demo(
     from lake.cli.demo import demo as shown
 
     raise typer.Exit(shown(folder, calls, seed, output))
+
+
+def _time(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    from lake.run.shell import moment  # which brings all that a run needs
+
+    return moment(text)
 
 
 def _tell(facts: Any, output: str, text: Any) -> None:

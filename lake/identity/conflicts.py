@@ -38,7 +38,6 @@ from lake.identity.resolve import (
     grown,
     resolve,
 )
-from lake.identity.resolve.links import id_graph
 from lake.identity.sets import RECEIVED_AT, order_of
 from lake.schema import arrow_type
 from lake.tables import MOMENT_TYPE, PATH_TYPE
@@ -46,7 +45,7 @@ from lake.tables import MOMENT_TYPE, PATH_TYPE
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-    from lake.identity.resolve.model import Identifier, Pair
+    from lake.identity.resolve.model import Identifier, Merge, Pair, Part
 
 SET, IDENTIFIER, CREATED, VIOLATION = "set", "identifier", "created", "violation"
 
@@ -78,6 +77,8 @@ _TELLS = {
     VIOLATION: ("component", "identity_set", "day", "type", "value", "reason", "rule", "apart"),
 }
 _ROWS = 20_000
+#: Merges that are told of one part; of more, the first and the last. More than the usual cap.
+MOST_STEPS = 128
 
 
 def in_conflict(linked: DataFrame, rules: Rules) -> DataFrame:
@@ -316,17 +317,38 @@ def _created(
     profile: Profile, component: int, segments: dict[Identifier, str], clock: str
 ) -> Iterator[tuple[Any, ...]]:
     """A row for each part: who founded it, the call that created it, and where it went."""
-    paths: dict[Identifier, list[dict[str, Any]]] = {part.founder: [] for part in profile.parts}
-    if len(profile.parts) > 1:
-        for founder, into, cause in id_graph(profile):
-            if founder != into:
-                moment = _moment(cause, clock)
-                step = {"segment_id": segments[into], "identity_set": cause.identity_set}
-                paths[founder].append({**step, "moment": moment})
     root = segments[profile.founder]
-    for founder, created in profile.parts:
+    for (founder, created), merges in paths(profile):
+        path = [
+            {
+                "segment_id": segments[merge.into],
+                "identity_set": merge.sighting.identity_set,
+                "moment": _moment(merge.sighting, clock),
+            }
+            for merge in merges
+        ]
         key, moment = created.identity_set, _moment(created, clock)
-        yield component, key, *founder, root, segments[founder], moment, paths[founder]
+        yield component, key, *founder, root, segments[founder], moment, path
+
+
+def paths(profile: Profile) -> Iterator[tuple[Part, list[Merge]]]:
+    """Each part with the merges that it went through, in time: at most `MOST_STEPS`.
+
+    A chain of merges, each younger than the next, would else cost the square of its length.
+    """
+    gone = {merge.absorbed: merge for merge in profile.merges}
+    last: dict[Identifier, Merge] = {}
+    for merge in reversed(profile.merges):
+        last[merge.absorbed] = last.get(merge.into, merge)
+    for part in profile.parts:
+        path: list[Merge] = []
+        step = gone.get(part.founder)
+        while step is not None and len(path) < MOST_STEPS:
+            path.append(step)
+            step = gone.get(step.into)
+        if step is not None:
+            path[-1] = last[part.founder]
+        yield part, path
 
 
 def _moment(sighting: Sighting, clock: str) -> dict[str, Any]:

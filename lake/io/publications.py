@@ -8,7 +8,7 @@ where a crash lies between the two, the next run writes it again from the table.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from lake.io.control import Control
@@ -69,6 +69,14 @@ def publication(tables: Tables, number: int) -> dict[str, Any] | None:
             for r in rows
         },
     }
+
+
+def as_of(tables: Tables, when: datetime) -> int:
+    """The newest publication that is dated no later; 0 before the first. UTC without a zone."""
+    rows = tables.query("select publication, published_at from p", p=(PUBLICATIONS, None))
+    at = when if when.tzinfo else when.replace(tzinfo=UTC)
+    dated = zip(*(rows[n].to_pylist() for n in ("publication", "published_at")), strict=True)
+    return max((number for number, date in dated if date <= at), default=0)
 
 
 def versions(tables: Tables, number: int) -> dict[str, int]:

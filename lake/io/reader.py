@@ -39,24 +39,24 @@ class Publication:
     number: int
     published_at: datetime
     versions: Mapping[str, int]
-    _tables: Tables
+    tables: Tables
 
     def delta(self, name: str) -> deltalake.DeltaTable:
         """The table as deltalake has it, at this publication's version.
 
         Raises NotFound if the publication has no such table.
         """
-        opened = self._tables.open(table(name), self._version(name))
+        opened = self.tables.open(table(name), self._version(name))
         assert opened is not None
         return opened
 
     def arrow(self, name: str) -> pa.Table:
         """All rows of the table, in memory."""
-        return self._tables.query("select * from t", t=(table(name), self._version(name)))
+        return self.tables.query("select * from t", t=(table(name), self._version(name)))
 
     def query(self, sql: str) -> pa.Table:
         """The answer to SQL (DataFusion's) over this publication's tables, by their names."""
-        return self._tables.query(sql, **{n: (table(n), v) for n, v in self.versions.items()})
+        return self.tables.query(sql, **{n: (table(n), v) for n, v in self.versions.items()})
 
     def table(self, name: str) -> DataFrame:
         """The table as a Spark frame; `event_profiles` is the view of events with their profiles.
@@ -68,9 +68,9 @@ class Publication:
         if name == "event_profiles":
             sets, created = self.table(SET_PROFILES.name), self.table(CREATED_PROFILES.name)
             return event_profiles(self.table(EVENTS.name), sets, created, self.clock)
-        spark = spark_session("profile-lake", storage=self._tables.storage)
+        spark = spark_session("profile-lake", storage=self.tables.storage)
         reader = spark.read.format("delta").option("versionAsOf", str(self._version(name)))
-        return reader.load(self._tables.path(table(name)))
+        return reader.load(self.tables.path(table(name)))
 
     @property
     def clock(self) -> str:
@@ -80,6 +80,19 @@ class Publication:
                 return str(json.loads(text)["order_by"])
         raise NotFound(f"Publication {self.number} does not say by which time calls are ordered.")
 
+    def profiles_as_of(self, asked: DataFrame) -> DataFrame:
+        """The rows with ``traits``: what was known of each profile at each time, for training.
+
+        ``asked``: a Spark frame with profile_id and time (timestamp; when calls arrived), and any
+        other columns. Exact, without a glance ahead: see `lake.profiles.point_in_time`.
+        """
+        from lake.clock import order_of
+        from lake.profiles.point_in_time import profiles_as_of
+
+        sets, created = self.table(SET_PROFILES.name), self.table(CREATED_PROFILES.name)
+        order = order_of("", self.clock)
+        return profiles_as_of(asked, self.table(EVENTS.name), sets, created, order)
+
     def lookup(self, kind: str, value: str) -> dict[str, Any]:
         """The profile of an identifier, whole; reads only the files that can hold it.
 
@@ -87,7 +100,7 @@ class Publication:
         the 64-bit key, whose minimum and maximum each file states, and then by type and value.
         """
         key = identifier_key(kind, value)
-        found = self._tables.query(
+        found = self.tables.query(
             f"select profile_id, type, value from t where identifier_key = {key}",  # noqa: S608
             t=(PROFILE_IDENTIFIERS, self._version(PROFILE_IDENTIFIERS.name)),
         ).to_pylist()
@@ -97,7 +110,7 @@ class Publication:
                 f"No profile has this {kind} in publication {self.number}. It may be blocked, "
                 "spelt otherwise, or not have landed yet."
             )
-        profile = self._tables.query(
+        profile = self.tables.query(
             f"select * from t where profile_id = '{owners[0]}'",  # noqa: S608
             t=(PROFILES, self._version(PROFILES.name)),
         )
@@ -124,26 +137,35 @@ def _first(column: pa.ChunkedArray) -> Any:
 
 
 def opened(
-    root: str, publication: int | None = None, storage: StorageSettings | None = None
+    root: str,
+    publication: int | None = None,
+    storage: StorageSettings | None = None,
+    *,
+    as_of: datetime | None = None,
 ) -> Publication:
     """A publication of the lake at ``root``, by default the current one.
 
-    Raises NotFound if nothing was published yet or there is no such publication.
+    ``as_of`` instead of a number: the newest that is dated no later; UTC where it has no zone.
+    Raises NotFound if nothing was published yet, or by then, or there is no such publication.
     """
     root = canonical_uri(root)  # Spark would take a relative folder from where it was started
     tables = Tables(root, storage)
+    if as_of is not None and publication is None:
+        publication = publications.as_of(tables, as_of)
     if publication is None:
         shown = Control(root, objects_for(root, storage)).current()
     else:
         shown = publications.publication(tables, publication)
     if shown is None:
         what = "nothing was published yet" if publication is None else "no such publication"
+        if as_of is not None:
+            what = f"nothing was published by {as_of.isoformat()}"
         raise NotFound(f"{root}: {what}. `profile-lake runs` lists the runs.")
     return Publication(
         number=shown["publication"],
         published_at=datetime.fromisoformat(shown["published_at"]),
         versions={name: t["version"] for name, t in shown["tables"].items()},
-        _tables=tables,
+        tables=tables,
     )
 
 

@@ -24,6 +24,7 @@ from lake.tables import (
     CREATED_PROFILES,
     EVENTS,
     IDENTITIES,
+    IDENTITY_HISTORY,
     INGEST_LEDGER,
     PROFILE_TABLES,
     PROFILES,
@@ -132,7 +133,8 @@ def _is_published(tables: Tables, newest: int, config: Config) -> bool:
     seen = publications.versions(tables, newest)
     made = tables.notes(PROFILES).get("profiles")
     return made == config.profiles_fingerprint and all(
-        t.name in seen and tables.is_as_at(t, seen[t.name]) for t in PROFILE_TABLES
+        t.name in seen and tables.is_as_at(t, seen[t.name])
+        for t in (*PROFILE_TABLES, IDENTITY_HISTORY)
     )
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from pyspark.sql import SparkSession
 
@@ -138,3 +139,84 @@ def test_the_tables_lie_in_a_folder_of_their_own_and_say_what_they_are(synced: S
         assert table.path == f"profiles_sync/{table.name.removeprefix('profiles_sync_')}"
         assert shown.delta(table.name).protocol().min_reader_version == 1
         assert f"#### `{table.path}`" in guide
+
+
+#: Segment's published sample queries, as far as this example has something to show for them.
+SAMPLES = {
+    # The pages of a person, whatever id they carry.
+    "select g.canonical_segment_id, count(*) from profiles_sync.pages p "
+    "join profiles_sync.id_graph g on p.segment_id = g.segment_id group by 1": [("profile_1", 2)],
+    # All calls of the person that a merged-away profile belongs to now.
+    "select p.id, p.segment_id from profiles_sync.identifies p "
+    "join profiles_sync.id_graph g on p.segment_id = g.segment_id "
+    "where g.canonical_segment_id in (select canonical_segment_id from profiles_sync.id_graph "
+    "where segment_id <> canonical_segment_id) order by p.id": [
+        ("e2", "profile_1"),
+        ("e4", "profile_2"),
+    ],
+    # Complete customers.
+    "select canonical_segment_id, email, first_name from profiles_sync.profile_traits "
+    "where merged_to is null": [("profile_1", "jane.kim@example.com", "Jane")],
+    # Identifiers of each type, spelling apart.
+    "select canonical_segment_id, external_id_type, "
+    "count(distinct lower(trim(external_id_value))) from profiles_sync.external_id_mapping "
+    "group by 1, 2 order by 2": [("profile_1", "anonymous_id", 2), ("profile_1", "email", 1)],
+    # Where an identifier came from.
+    "select external_id_value, triggering_event_type "
+    "from profiles_sync.external_id_mapping_updates where external_id_type = 'email'": [
+        ("jane.kim@example.com", "identify")
+    ],
+    # The newest state of a profile's traits, without the wide table.
+    "select name, value from profiles_sync.user_traits where name = 'email'": [
+        ("email", "jane.kim@example.com")
+    ],
+    "select e.message_id, e.segment_id, e.profile_id from events_with_profiles e order by 1": [
+        ("e1", "profile_1", "profile_1"),
+        ("e2", "profile_1", "profile_1"),
+        ("e3", "profile_2", "profile_1"),
+        ("e4", "profile_2", "profile_1"),
+    ],
+}
+
+
+def views(lake: Site, dialect: str) -> list[str]:
+    file = Path(lake.root) / "_control" / "publications" / "00000001" / f"views.{dialect}.sql"
+    return [s for s in file.read_text("utf-8").split(";\n") if s.strip()]
+
+
+def named(lake: Site, rows: list[Any]) -> list[tuple[Any, ...]]:
+    names = profile_names(lake)
+    return [tuple(names.get(value, value) for value in row) for row in rows]
+
+
+def test_segments_sample_queries_run_in_duckdb_on_the_views_of_the_publication(
+    synced: Site,
+) -> None:
+    with duckdb.connect() as connection:
+        for statement in views(synced, "duckdb"):
+            connection.execute(statement)
+        found = [named(synced, connection.execute(sql).fetchall()) for sql in SAMPLES]
+    assert found == list(SAMPLES.values())
+
+
+def test_segments_sample_queries_run_in_spark_on_the_views_of_the_publication(
+    synced: Site, spark: SparkSession
+) -> None:
+    try:
+        for statement in views(synced, "spark"):
+            spark.sql(statement)
+        found = [named(synced, spark.sql(sql).collect()) for sql in SAMPLES]
+    finally:
+        spark.sql("drop schema if exists profiles_sync cascade")
+        for row in spark.sql("show views").collect():
+            spark.sql(f"drop view {row.viewName}")
+    assert found == list(SAMPLES.values())
+
+
+def test_every_table_of_the_publication_has_a_view_pinned_to_its_version(synced: Site) -> None:
+    shown = synced.publication().versions
+    for dialect, pin in (("spark", "version as of"), ("trino", "for version as of")):
+        told = views(synced, dialect)
+        tables = [s for s in told if pin in s]
+        assert len(tables) == len(shown)
+        assert all(f"{pin} {v}" in "".join(tables) for v in shown.values())

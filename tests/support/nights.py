@@ -32,6 +32,7 @@ from lake.tables import (
     AUDIENCE_MEMBERS,
     DUPLICATE_CALLS,
     IDENTITY_CHANGES,
+    IDENTITY_HISTORY,
     INGEST_LEDGER,
     PROFILE_REDIRECTS,
     PUBLISHED,
@@ -45,7 +46,9 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 AS_OF = datetime(2026, 11, 5, tzinfo=UTC)
 LINEAGE = frozenset(("batch", "object", "etag", "line"))
 #: Tables whose rows depend on how many nights there were.
-HISTORY = frozenset((AUDIENCE_MEMBERS.name, IDENTITY_CHANGES.name, PROFILE_REDIRECTS.name))
+HISTORY = frozenset(
+    t.name for t in (AUDIENCE_MEMBERS, IDENTITY_CHANGES, IDENTITY_HISTORY, PROFILE_REDIRECTS)
+)
 
 #: The rules of the demo's shop.
 SHOP_IDENTITY: Mapping[str, Any] = {

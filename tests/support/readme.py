@@ -115,7 +115,6 @@ MISSING_TABLES = {
     "activity": "calls by identity set, day and event, with declared measures",
     "profile_redirects": "where a profile_id that is no longer current went",
     "identity_changes": "what became of profiles at each publication",
-    "identity_history": "which profile an identifier belonged to at which time",
     "profile_trait_candidates": "trait values that did not win, and why",
     "accounts": "what group calls say of accounts, and their members",
 }
