@@ -21,17 +21,28 @@ import pytest
 
 from jobs import compact, publish, stitch
 from lake.errors import NotFound
-from lake.tables import SHARED_VALUES
+from lake.tables import (
+    ACTIVITY,
+    AUDIENCE_MEMBERS,
+    CONSENT_OBSERVATIONS,
+    PROFILE_CONSENTS,
+    PROFILES_CONSENTED,
+    SHARED_VALUES,
+)
 from tests.nights.conftest import Lake, Zone
 from tests.support.nights import AS_OF, SHOP_IDENTITY, Contents, Crash, Site, copied, site
 
 ROOT = Path(__file__).resolve().parents[2]
 
+#: What is not written where nothing is asked of calls, of consent or of shared values, as here.
+UNASKED = (
+    *(SHARED_VALUES, ACTIVITY, AUDIENCE_MEMBERS),
+    *(CONSENT_OBSERVATIONS, PROFILE_CONSENTS, PROFILES_CONSENTED),
+)
 #: What a night calls its commit boundaries, in order, but for scratch tables.
 STEPS = (
     "plan",
-    # Nothing is in shared_values where that guard is off, as it is here.
-    *(t.name for job in (compact, stitch, publish) for t in job.WRITES if t != SHARED_VALUES),
+    *(t.name for job in (compact, stitch, publish) for t in job.WRITES if t not in UNASKED),
     *("current.json", "runs", "record"),
 )
 WITHOUT_PHONE = {
