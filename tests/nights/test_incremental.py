@@ -93,7 +93,7 @@ def assert_same(site: Site, told: str) -> None:
 def test_a_night_that_touches_little_equals_a_rebuild_whatever_changes(
     spark: SparkSession, tmp_path: Path
 ) -> None:
-    history(tmp_path, worlds.Lake(), count=20, nights=6, seed=3)
+    history(tmp_path, worlds.Lake(), count=15, nights=5, seed=3)
 
 
 @pytest.mark.soak
