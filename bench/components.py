@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,24 +106,27 @@ def ours(finish_share: float) -> Callable[[str, str, int], Callable[[], None]]:
     def solver(source: str, target: str, cores: int) -> Callable[[], None]:
         from lake.identity.components import Materialised, connected_components
         from lake.io.objects import LocalObjects
-        from lake.io.scratch import stored_frame
+        from lake.io.scratch import Stored, opened, stored_frame
 
         spark = session(cores)
-        rows = sum(pq.read_metadata(p).num_rows for p in Path(source).glob("*.parquet"))
+        store = LocalObjects()
+        files = tuple(map(str, sorted(Path(source).glob("*.parquet"))))
+        rows = sum(pq.read_metadata(file).num_rows for file in files)
+
+        def kept(stored: Stored, schema: Any) -> Materialised:
+            parts = spark.createDataFrame([(file,) for file in stored.files], "uri string")
+            frame = spark.read.schema(schema).parquet(*stored.files)
+            return Materialised(frame, stored.rows, parts, partial(opened, store))
 
         def materialise(
             name: str, frame: Any, kernel: Any = None, columns: str | None = None
         ) -> Materialised:
             folder = target if name == "solved" else f"{target}.scratch/{name}"
-            stored = stored_frame(frame, LocalObjects(), folder, kernel)
-            read = spark.read.schema(columns or frame.schema)
-            return Materialised(read.parquet(*stored.files), stored.rows)
+            return kept(stored_frame(frame, store, folder, kernel), columns or frame.schema)
 
         def run() -> None:
-            edges = spark.read.schema("a bigint, b bigint").parquet(source)
-            connected_components(
-                edges, materialise, edge_rows=rows, finish_edges=int(finish_share * rows)
-            )
+            edges = kept(Stored(files, rows), "a bigint, b bigint")
+            connected_components(edges, materialise, finish_edges=int(finish_share * rows))
 
         return run
 

@@ -30,7 +30,7 @@ from lake.errors import CommitError, LakeError
 from lake.io.files import File, Kernel, Layout, written
 from lake.io.objects import canonical_uri, objects_for
 from lake.io.rewriting import DataFile, rewritten
-from lake.io.scratch import Stored, store_list, stored, stored_frame
+from lake.io.scratch import Stored, opened, store_list, stored, stored_frame
 from lake.schema import Column, Table
 
 if TYPE_CHECKING:
@@ -361,10 +361,13 @@ def _no_pattern(path: str) -> str:
 
 @dataclass(frozen=True)
 class Scratch:
-    """A frame that reads stored rows, and how many were stored."""
+    """A frame that reads stored rows, and how many were stored; ``parts`` names what is stored,
+    (uri), and ``opened`` is the body of a ``mapInArrow`` that reads it in the workers."""
 
     frame: DataFrame
     rows: int
+    parts: DataFrame
+    opened: Kernel
 
 
 @dataclass
@@ -525,7 +528,9 @@ class Lake:
 
     def _read_back(self, schema: StructType | str, files: Stored) -> Scratch:
         base = _for_spark(self.tables.scratch_folder)
-        return Scratch(self._parquet(schema, files.files, base), files.rows)
+        parts = self.spark.createDataFrame([(uri,) for uri in files.files], "uri string")
+        frame = self._parquet(schema, files.files, base)
+        return Scratch(frame, files.rows, parts, partial(opened, self._store))
 
     def _listed(self, name: str) -> str:
         return f"{self.tables.scratch_folder}/{self.run}/{name}.json"

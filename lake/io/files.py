@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 
 if TYPE_CHECKING:
+    import pyarrow.parquet as pq
     from pyspark.sql import DataFrame
 
     from lake.io.objects import Objects
@@ -173,6 +174,16 @@ def _groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema | None) -> Iter
             waiting, size = [], 0
     if waiting:
         yield gathered()
+
+
+def parquet_file(store: Objects, uri: str) -> pq.ParquetFile:
+    """A stored file, held whole; FileNotFoundError where it is not there."""
+    import pyarrow.parquet as pq
+
+    found = store.get(uri)
+    if found is None:
+        raise FileNotFoundError(uri)
+    return pq.ParquetFile(pa.BufferReader(found[0]))
 
 
 def statistics(body: bytes, columns: Iterable[str]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
-from lake.io.files import File, Layout, files_of
+from lake.io.files import File, Layout, files_of, parquet_file
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -123,13 +123,11 @@ def _rewritten(
     asked: Iterable[pa.RecordBatch],
 ) -> Iterator[pa.RecordBatch]:
     """A row for each new file, or one without an address where nothing is left; in a worker."""
-    import pyarrow.parquet as pq
-
     wanted: pa.Table | None = None
     for task in chain.from_iterable(batch.to_pylist() for batch in asked):
         if wanted is None and keys:
-            wanted = pa.concat_tables(pq.read_table(_body(store, uri)) for uri in keys)
-        files = [pq.ParquetFile(_body(store, uri)) for uri in task["uris"]]
+            wanted = pa.concat_tables(parquet_file(store, uri).read() for uri in keys)
+        files = [parquet_file(store, uri) for uri in task["uris"]]
         if not task["always"] and not any(_holds(file, wanted, names) for file in files):
             continue
         part = task["partition"]
@@ -140,13 +138,6 @@ def _rewritten(
         for n, row in enumerate(told or [dict[str, Any]()]):
             row |= {"partition": part, "replaced": [] if n else task["uris"]}
             yield pa.RecordBatch.from_pylist([row], schema=_TOLD_ARROW)
-
-
-def _body(store: Objects, uri: str) -> pa.BufferReader:
-    found = store.get(uri)
-    if found is None:
-        raise FileNotFoundError(uri)
-    return pa.BufferReader(found[0])
 
 
 def _holds(file: pq.ParquetFile, keys: pa.Table | None, names: tuple[str, ...]) -> bool:

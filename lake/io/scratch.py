@@ -11,15 +11,18 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, Final
 
-from lake.io.files import File, Kernel, Layout, collected, files_of
+from lake.io.files import File, Kernel, Layout, collected, files_of, parquet_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
     from lake.io.objects import Objects
+
+_ROWS: Final = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,13 @@ def stored(store: Objects, listed: str) -> Stored | None:
         return None
     said = json.loads(found[0])
     return Stored(tuple(said["files"]), said["rows"])
+
+
+def opened(store: Objects, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The rows of the files that the batches name (uri), read by the worker that wants them. It
+    holds a file and a row group."""
+    for uri in chain.from_iterable(batch.column("uri").to_pylist() for batch in batches):
+        yield from parquet_file(store, uri).iter_batches(_ROWS, use_threads=False)
 
 
 def store_list(store: Objects, listed: str, files: Stored) -> None:

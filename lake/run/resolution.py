@@ -164,16 +164,17 @@ class Resolver:
     def _raw_components(self, links: Scratch) -> DataFrame:
         """Connected components over what the guards left and the overrides join."""
         edges = self._edges(links.frame)
-        # A graph that one task solves anyway need not be stored first.
-        small = links.rows * 3 if links.rows < SMALL_SETS else None
 
         def level(
             name: str, frame: DataFrame, kernel: Kernel | None = None, columns: str | None = None
         ) -> Materialised:
             stored = self.store(f"components_{name}", frame, kernel, columns)
-            return Materialised(stored.frame, stored.rows)
+            return Materialised(stored.frame, stored.rows, stored.parts, stored.opened)
 
-        return connected_components(edges, level, edge_rows=small).frame
+        # A graph that one task solves anyway need not be stored first.
+        small = links.rows < SMALL_SETS
+        given = Materialised(edges, links.rows * 3) if small else edges
+        return connected_components(given, level).frame
 
     def _edges(self, links: DataFrame) -> DataFrame:
         """What the sets link, and what the overrides join."""

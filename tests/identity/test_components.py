@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,8 @@ from lake.identity.components import (
     connected_components,
     over_merged,
 )
+from lake.io.objects import LocalObjects
+from lake.io.scratch import opened
 from tests.support import graphs as g
 
 needs_field_graphs = pytest.mark.skipif(
@@ -46,7 +48,10 @@ class Scratch:
         frame.write.mode("overwrite").parquet(str(path))
         self.rows[name] = sum(pq.read_metadata(p).num_rows for p in path.glob("*.parquet"))
         stored = frame.sparkSession.read.schema(frame.schema).parquet(str(path))
-        return Materialised(stored, self.rows[name])
+        parts = frame.sparkSession.createDataFrame(
+            [(str(file),) for file in path.glob("*.parquet")], "uri string"
+        )
+        return Materialised(stored, self.rows[name], parts, partial(opened, LocalObjects()))
 
 
 @pytest.fixture
@@ -101,7 +106,7 @@ def long_chains() -> tuple[list[g.Edge], list[g.Edge]]:
 
 def test_all_shapes_are_solved_by_one_task(stored, scratch) -> None:
     edges, expected = all_shapes()
-    assert rows(connected_components(stored(edges), scratch, edge_rows=len(edges))) == expected
+    assert rows(connected_components(Materialised(stored(edges), len(edges)), scratch)) == expected
     assert scratch.rows == {"solved": len(expected)}
 
 
@@ -116,7 +121,7 @@ def test_all_shapes_are_solved_by_contraction(stored, scratch, slices, partition
     edges, expected = all_shapes()
     frame = stored(edges).repartition(slices)
     found = connected_components(
-        frame, scratch, edge_rows=len(edges), finish_edges=400, partitions=partitions
+        Materialised(frame, len(edges)), scratch, finish_edges=400, partitions=partitions
     )
     assert rows(found) == expected
     assert f"level_{levels}" in scratch.rows
@@ -126,7 +131,7 @@ def test_all_shapes_are_solved_by_contraction(stored, scratch, slices, partition
 def test_long_chains_are_solved_by_contraction(stored, scratch) -> None:
     edges, expected = long_chains()
     frame = stored(edges).repartition(8)
-    found = connected_components(frame, scratch, edge_rows=len(edges), finish_edges=100_000)
+    found = connected_components(Materialised(frame, len(edges)), scratch, finish_edges=100_000)
     assert rows(found) == expected
 
 
@@ -134,7 +139,7 @@ def test_a_join_too_large_to_broadcast_gives_the_same(stored, scratch, monkeypat
     monkeypatch.setattr("lake.identity.components.BROADCAST_ROWS", 0)
     edges, expected = all_shapes()
     found = connected_components(
-        stored(edges).repartition(4), scratch, edge_rows=len(edges), finish_edges=5_000
+        Materialised(stored(edges).repartition(4), len(edges)), scratch, finish_edges=5_000
     )
     assert rows(found) == expected
 
@@ -178,7 +183,7 @@ def test_killed_at_every_level_and_started_again_it_gives_the_same(stored, tmp_p
         frame = stored(edges).repartition(1 + runs % 4)
         with suppress(Killed):
             found = connected_components(
-                frame, scratch, edge_rows=len(edges), finish_edges=100, partitions=2
+                Materialised(frame, len(edges)), scratch, finish_edges=100, partitions=2
             )
     assert {"level_1", "links_1", "level_2", "links_2", "solved"} <= set(scratch.begun)
     assert runs == 2 * len(scratch.begun) + 1
@@ -192,7 +197,7 @@ def test_a_shape_of_a_million_is_solved_by_contraction(stored, scratch, shape) -
     nodes, components = g.by_scipy(a, b)
     edges = stored(np.column_stack((a, b)))
     found = connected_components(
-        edges.repartition(8), scratch, edge_rows=len(a), finish_edges=len(a) // 10
+        Materialised(edges.repartition(8), len(a)), scratch, finish_edges=len(a) // 10
     )
     assert "level_1" in scratch.rows
     table = found.frame.select("node", "component").toArrow().sort_by("node")
@@ -208,9 +213,8 @@ def test_contraction_that_does_not_end_is_finished_with_a_warning(
     edges, expected = long_chains()
     with capture_logs() as logs:
         found = connected_components(
-            stored(edges).repartition(8),
+            Materialised(stored(edges).repartition(8), len(edges)),
             scratch,
-            edge_rows=len(edges),
             finish_edges=0,
             partitions=8,
         )
@@ -233,7 +237,7 @@ def test_contraction_that_does_not_end_is_finished_with_a_warning(
 )
 def test_the_smallest_graphs(stored, scratch, edges, expected, finish_edges) -> None:
     found = connected_components(
-        stored(edges), scratch, edge_rows=len(edges), finish_edges=finish_edges
+        Materialised(stored(edges), len(edges)), scratch, finish_edges=finish_edges
     )
     assert rows(found) == expected
     assert found.frame.dtypes == [("node", "bigint"), ("component", "bigint")]
@@ -244,7 +248,7 @@ def test_one_level_takes_no_more_than_twelve_jobs(spark, stored, scratch) -> Non
     frame = stored(edges)
     spark.sparkContext.setJobGroup("one level", "counted")
     try:
-        rows(connected_components(frame, scratch, edge_rows=len(edges), finish_edges=15_000))
+        rows(connected_components(Materialised(frame, len(edges)), scratch, finish_edges=15_000))
         jobs = spark.sparkContext.statusTracker().getJobIdsForGroup("one level")
     finally:
         spark.sparkContext.setLocalProperty("spark.jobGroup.id", None)
@@ -319,7 +323,7 @@ def test_reference_graphs_have_their_published_components(stored, scratch, finis
     ]
     frame = stored(edges).repartition(6)
     found = rows(
-        connected_components(frame, scratch, edge_rows=len(edges), finish_edges=finish_edges)
+        connected_components(Materialised(frame, len(edges)), scratch, finish_edges=finish_edges)
     )
     assert found == sorted(g.union_find(edges).items())
     figures = json.loads((g.DATA / "expected.json").read_text())
