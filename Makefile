@@ -31,8 +31,8 @@ jars/lib/.done: $(VENV)/.done jars/pom.xml jars/fetch.py
 demo: setup ## Three nights on generated sample data, in ./demo
 	@$(BIN)/profile-lake demo --folder demo
 
-test: setup ## Run the tests
-	@$(BIN)/python -m pytest
+test: setup ## Run the tests, a few files at a time
+	@$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile
 
 lint: setup ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .

@@ -7,14 +7,14 @@ where a crash lies between the two, the next run writes it again from the table.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from lake.io.control import Control
 from lake.io.delta import Lake, Tables, Transaction
 from lake.schema import Table
-from lake.tables import PUBLICATIONS
+from lake.tables import PUBLICATIONS, TABLES
 
 _APPLICATION = "publish"
 
@@ -82,7 +82,18 @@ def as_of(tables: Tables, when: datetime) -> int:
 def versions(tables: Tables, number: int) -> dict[str, int]:
     """The version of each table that a publication shows; empty if there is none."""
     shown = publication(tables, number) if number else None
-    return {name: t["version"] for name, t in shown["tables"].items()} if shown else {}
+    return shown_versions(shown) if shown else {}
+
+
+def shown_versions(shown: Mapping[str, Any]) -> dict[str, int]:
+    """The version of each table that a publication says it shows. A table that only a newer
+    version of the product knows is left out, so that an older one still reads the others.
+
+    >>> shown_versions({"tables": {"profiles": {"version": 3}, "of_tomorrow": {"version": 1}}})
+    {'profiles': 3}
+    """
+    known = {t.name for t in TABLES}
+    return {name: t["version"] for name, t in shown["tables"].items() if name in known}
 
 
 def point(tables: Tables, control: Control) -> None:

@@ -164,7 +164,7 @@ def opened(
     return Publication(
         number=shown["publication"],
         published_at=datetime.fromisoformat(shown["published_at"]),
-        versions={name: t["version"] for name, t in shown["tables"].items()},
+        versions=publications.shown_versions(shown),
         tables=tables,
     )
 

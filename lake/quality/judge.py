@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from lake.errors import SetupError
 from lake.quality.facts import Tally
 
 if TYPE_CHECKING:
@@ -154,13 +154,24 @@ def _runtime() -> dict[str, Any]:
 
 
 def _library() -> Any:
-    # Read when the library is imported. A process without a main file (`python -c`) ends silently
-    # at this import where grpcio is absent, because pyspark.sql.connect takes it for a doctest.
+    # Read when the library is imported.
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    try:
+    with _main_file():
         import great_expectations
-    except SystemExit as silent:
-        raise SetupError(
-            "Great Expectations cannot be loaded by `python -c` without grpcio: start from a file."
-        ) from silent
     return great_expectations
+
+
+@contextmanager
+def _main_file() -> Iterator[None]:
+    """While it lasts the process has a main file. Without one (`python -c`, some orchestrators)
+    pyspark.sql.connect, which Great Expectations looks for, takes the process for a doctest and
+    ends it silently where grpcio is absent."""
+    main = sys.modules["__main__"]
+    if hasattr(main, "__file__"):
+        yield
+        return
+    main.__file__ = __file__
+    try:
+        yield
+    finally:
+        del main.__file__
