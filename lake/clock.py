@@ -37,6 +37,20 @@ def _order(received: Column, timestamp: Column, message_id: Column, clock: str) 
     return F.struct(times[0].alias("a"), times[1].alias("b"), message_id.alias("message_id"))
 
 
+def in_order(moment: str, clock: str) -> Column:
+    """A moment as a struct that compares as calls are ordered: its least is the first of them.
+
+    Its fields are named as a moment's, so `order_of` and `time_of` take it too; what comes behind
+    the message id decides nothing. ``moment`` is a prefix, as of `order_of`.
+    """
+    received, timestamp = F.col(f"{moment}received_at"), F.col(f"{moment}timestamp")
+    happened = F.coalesce(timestamp, received).alias("happened")
+    received = received.alias("received_at")
+    times = (received, happened) if clock == RECEIVED_AT else (happened, received)
+    own = (F.col(f"{moment}message_id").alias("message_id"), timestamp.alias("timestamp"))
+    return F.struct(*times, *own)
+
+
 def time_of(moment: str, clock: str) -> Column:
     """When a call was, by the clock that orders calls.
 

@@ -41,6 +41,8 @@ SPEED = {
     "spark.databricks.delta.optimize.maxFileSize": "268435456",
     # Years of calls in a first load are thousands of small files: more of them to a task.
     "spark.sql.files.openCostInBytes": "262144",
+    # A table that is small in each partition is hashed; without it both sides are sorted to join.
+    "spark.sql.adaptive.maxShuffledHashJoinLocalMapThreshold": "67108864",
     # A dead endpoint fails in seconds; with the defaults it hangs for many minutes.
     "spark.hadoop.fs.s3a.attempts.maximum": "3",
     "spark.hadoop.fs.s3a.retry.limit": "3",

@@ -19,12 +19,12 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from lake.clock import moment, order_of, time_of
+from lake.clock import in_order, moment, order_of, time_of
 from lake.language.tree import Calls, Computed, Property
 from lake.profiles.conditions import holds
 from lake.profiles.values import NUMBER
@@ -168,28 +168,60 @@ def computed_traits(
 
     In: ``activity``, ``set_profiles``, what is asked by name, the clock that orders calls, the
     time of the publication (UTC). A profile that has nothing of a measure has null, or a count
-    of 0; one that has no calls of any has no row.
+    of 0; one that has nothing of any need have no row. Numbers are added up without a sort, and
+    values apart from them.
     """
-    names = list(asked)
-    concerned = [F.when(_is_in(asked[name], as_of), F.lit(n)) for n, name in enumerate(names)]
-    own = (
-        facts.where(F.col("measure").isin(sorted({measure_of(a).key for a in asked.values()})))
-        .join(set_profiles, "identity_set")
-        .withColumn("asked", F.explode(F.array_compact(F.array(*concerned))))
-        .groupBy("profile_id", "asked", "value")
-        .agg(
-            F.sum("calls").alias("calls"),
-            F.sum("total").alias("total"),
-            F.min("least").alias("least"),
-            F.max("greatest").alias("greatest"),
-            F.min(order_of("first.", clock)).alias("first"),
-            F.max(order_of("last.", clock)).alias("last"),
-        )
-    )
+    counted = {name: a for name, a in asked.items() if a.reducer in ("count", *_NUMBERS)}
+    valued = {name: a for name, a in asked.items() if name not in counted}
+    parts = []
+    if counted:
+        own = _facts_of(counted, facts, set_profiles)
+        columns = [_reduced(a, _is_in(a, as_of)).alias(name) for name, a in counted.items()]
+        parts.append(own.groupBy("profile_id").agg(*columns))
+    if valued:
+        own = _facts_of(valued, facts, set_profiles)
+        parts.append(_of_values(own, valued, clock, as_of))
+    found = reduce(lambda a, b: a.join(b, "profile_id", "full"), parts)
+    counts = [name for name, a in asked.items() if a.reducer in ("count", "unique_count")]
+    return (found.fillna(0, subset=counts) if counts else found).select("profile_id", *asked)
+
+
+def _facts_of(
+    asked: Mapping[str, Computed], facts: DataFrame, set_profiles: DataFrame
+) -> DataFrame:
+    """The activity that these are about, with its profile_id."""
+    keys = sorted({measure_of(each).key for each in asked.values()})
+    own = facts.where(F.col("measure").isin(keys))
+    return own.join(set_profiles.select("identity_set", "profile_id"), "identity_set")
+
+
+def _of_values(
+    own: DataFrame, asked: Mapping[str, Computed], clock: str, as_of: datetime
+) -> DataFrame:
+    """What the values of properties come to, by profile: each value is added up first."""
+    # Questions about the same calls share what is added up for them.
+    alike = {(measure_of(each), each.window): each for each in asked.values()}
+    number = {key: n for n, key in enumerate(alike)}
+    concerned = [F.when(_is_in(each, as_of), F.lit(number[key])) for key, each in alike.items()]
+    sums = [F.sum("calls").alias("calls")]
+    # Moments cost a sort, so they are carried only where someone asks for them.
+    used = {each.reducer for each in asked.values()}
+    if "first" in used:
+        sums.append(F.min(in_order("first.", clock)).alias("first"))
+    if "last" in used:
+        sums.append(F.max(in_order("last.", clock)).alias("last"))
     columns = [
-        _reduced(asked[name], F.col("asked") == n).alias(name) for n, name in enumerate(names)
+        _reduced(each, F.col("about") == number[measure_of(each), each.window]).alias(name)
+        for name, each in asked.items()
     ]
-    return own.groupBy("profile_id").agg(*columns)
+    return (
+        own.repartition("profile_id")
+        .withColumn("about", F.explode(F.array_compact(F.array(*concerned))))
+        .groupBy("profile_id", "about", "value")
+        .agg(*sums)
+        .groupBy("profile_id")
+        .agg(*columns)
+    )
 
 
 def _is_in(asked: Computed, as_of: datetime) -> Column:

@@ -27,7 +27,7 @@ import pyarrow as pa
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from lake.clock import order_of, time_of
+from lake.clock import in_order, time_of
 from lake.language.spelling import spellings
 from lake.profiles.values import date_in, number_in, plain_text, time_in
 
@@ -48,6 +48,8 @@ _BEATEN = {
     "highest": "lower",
     "lowest": "higher",
 }
+
+_MOMENT = ("received_at", "timestamp", "message_id")
 
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -141,36 +143,51 @@ def judged_values(
     """Every value of every trait of every profile, and why it is not published.
 
     In: ``trait_observations``, ``set_profiles``, the declared traits, the clock that orders calls,
-    the time of the publication (UTC). Out: profile_id, trait, value, source, calls, first, last,
-    ``told`` (the rule as it is named) and ``reason``: null where the value survives. One row a
-    profile, trait, value and source. One shuffle for the join and one for the traits.
+    the time of the publication (UTC). Out: profile_id, trait, value, source, calls, first, last
+    (a moment's two times and message id), ``told`` (the rule as it is named) and ``reason``: null
+    where the value survives. One row a profile, trait, value and source. One shuffle for the join
+    and one for the traits, which are sorted twice: to add up and to judge.
     """
     values = (
         named(observations, rules)
-        .join(set_profiles, "identity_set")
+        .select(
+            *("identity_set", "trait", "value", "source", "calls"),
+            in_order("first.", clock).alias("first"),
+            in_order("last.", clock).alias("last"),
+        )
+        .join(set_profiles.select("identity_set", "profile_id"), "identity_set")
+        # All that follows keeps to this partitioning; Spark by itself would shuffle for each step.
+        .repartition("profile_id", "trait")
         .groupBy("profile_id", "trait", "value", "source")
         .agg(
             F.sum("calls").alias("calls"),
-            F.min_by("first", order_of("first.", clock)).alias("first"),
-            F.max_by("last", order_of("last.", clock)).alias("last"),
+            F.min("first").alias("first"),
+            F.max("last").alias("last"),
         )
     )
     special = [r for r in rules if r.told != LATEST or r.max_age]
-    told = _removals(_ranked(values, special), special, clock).where(F.col("value").isNotNull())
-    lost = _lost(special, clock, as_of)
-    scored = told.withColumns({"score": _score(special), "lost": lost})
-    in_order = Window.partitionBy("profile_id", "trait").orderBy(
-        F.col("lost").isNotNull(),
-        "rank",
+    order: tuple[Column, ...] = (
+        F.col("rank"),
         F.col("score").desc_nulls_last(),
-        *_earliest_first(special, clock),
-        order_of("last.", clock).desc(),
-        "value",
-        "source",
+        *_earliest_first(special),
+        F.col("last").desc(),
+        F.col("value"),
+        F.col("source"),
     )
-    winner = F.first(F.struct("value", "source", "rank", "score")).over(in_order)
-    return scored.withColumn("winner", winner).select(
-        *("profile_id", "trait", "value", "source", "calls", "first", "last"),
+    # In this order a removal is found and so is the winner.
+    in_turn = _ranked(values, special).sortWithinPartitions("profile_id", "trait", *order)
+    lost = _lost(special, clock, as_of)
+    told = _removals(in_turn, special).where(F.col("value").isNotNull()).withColumn("lost", lost)
+    whole = (
+        Window.partitionBy("profile_id", "trait")
+        .orderBy(*order)
+        .rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
+    )
+    running = F.when(F.col("lost").isNull(), F.struct("value", "source", "rank", "score"))
+    winner = F.first(running, ignorenulls=True).over(whole)
+    return told.select("*", winner.alias("winner")).select(
+        *("profile_id", "trait", "value", "source", "calls"),
+        *(F.struct(*(f"{m}.{part}" for part in _MOMENT)).alias(m) for m in ("first", "last")),
         _by_trait(special, lambda r: r.told, LATEST).alias("told"),
         _reason().alias("reason"),
     )
@@ -179,8 +196,8 @@ def judged_values(
 def _ranked(values: DataFrame, rules: Sequence[TraitRule]) -> DataFrame:
     """The values with what their trait asks for.
 
-    ``rule``, the ``rank`` of the source among those the trait prefers (0 for none) and
-    ``votes``, the calls of all sources that told the value.
+    ``rule``, the ``rank`` of the source among those the trait prefers (0 for none) and ``score``,
+    for which a value's votes are the calls of all sources that told it.
     """
 
     def rank(rule: TraitRule) -> Column | int:
@@ -195,17 +212,17 @@ def _ranked(values: DataFrame, rules: Sequence[TraitRule]) -> DataFrame:
         {
             "rule": _by_trait(rules, lambda r: r.rule, LATEST),
             "rank": _by_trait(rules, rank, 0),
-            "votes": votes,
+            "score": _score(rules, votes),
         }
     )
 
 
-def _removals(ranked: DataFrame, rules: Sequence[TraitRule], clock: str) -> DataFrame:
+def _removals(ranked: DataFrame, rules: Sequence[TraitRule]) -> DataFrame:
     """The values with ``removed``: the order of the last null by a source that ranks no lower."""
     told = Window.partitionBy("profile_id", "trait")
     if any(r.sources for r in rules):
         told = told.orderBy("rank").rangeBetween(Window.unboundedPreceding, Window.currentRow)
-    null = F.when(F.col("value").isNull(), order_of("last.", clock))
+    null = F.when(F.col("value").isNull(), F.col("last"))
     return ranked.withColumn("removed", F.max(null).over(told))
 
 
@@ -213,9 +230,7 @@ def _lost(rules: Sequence[TraitRule], clock: str, as_of: datetime) -> Column:
     """Why a value is out of the running; null where it is in it."""
     text = plain_text(F.col("value"))
     rule = F.col("rule")
-    reason = F.when(
-        (rule != NEVER_EMPTY) & (order_of("last.", clock) < F.col("removed")), "removed"
-    )
+    reason = F.when((rule != NEVER_EMPTY) & (F.col("last") < F.col("removed")), "removed")
     if any(r.rule == NEVER_EMPTY for r in rules):
         empty = F.col("value").isin("[]", "{}") | (F.trim(text) == "")
         reason = reason.when((rule == NEVER_EMPTY) & empty, "empty")
@@ -240,14 +255,14 @@ def _comparable(rule: TraitRule, text: Column) -> Column:
             return number_in(text)
 
 
-def _score(rules: Sequence[TraitRule]) -> Column:
+def _score(rules: Sequence[TraitRule], votes: Column) -> Column:
     """What the rule prefers more of, as a number; null where it goes by time alone."""
     text = plain_text(F.col("value"))
 
     def score(rule: TraitRule) -> Column | None:
         match rule.rule:
             case "most_frequent":
-                return F.col("votes").cast("double")
+                return votes.cast("double")
             case "longest":
                 return F.length(text).cast("double")
             case "highest":
@@ -260,9 +275,9 @@ def _score(rules: Sequence[TraitRule]) -> Column:
     return _by_trait(rules, score, None).cast("double")
 
 
-def _earliest_first(rules: Sequence[TraitRule], clock: str) -> Iterator[Column]:
+def _earliest_first(rules: Sequence[TraitRule]) -> Iterator[Column]:
     if any(r.rule == "first" for r in rules):
-        yield F.when(F.col("rule") == "first", order_of("first.", clock)).asc_nulls_last()
+        yield F.when(F.col("rule") == "first", F.col("first")).asc_nulls_last()
 
 
 def _reason() -> Column:
@@ -313,7 +328,7 @@ def winning_traits(judged: DataFrame, clock: str, rules: Sequence[TraitRule] = (
         "trait",
         "value",
         F.col("call.message_id").alias("message_id"),
-        F.col("call.source").alias("source"),
+        "source",
         F.col("call.received_at").alias("received_at"),
         F.col("call.timestamp").alias("timestamp"),
         F.col("told").alias("rule"),
@@ -323,22 +338,24 @@ def winning_traits(judged: DataFrame, clock: str, rules: Sequence[TraitRule] = (
 def _lists(values: DataFrame, clock: str) -> DataFrame:
     """One row a profile and trait: a JSON list of its values, in the order they were first told."""
     each = values.groupBy("profile_id", "trait", "value", "told").agg(
-        F.min(order_of("first.", clock)).alias("since"),
-        F.max_by("last", order_of("last.", clock)).alias("last"),
-        F.min_by("first", order_of("first.", clock)).alias("first"),
+        F.min(in_order("first.", clock)).alias("first"),
+        F.max(F.struct(in_order("last.", clock).alias("last"), "source")).alias("newest"),
         F.sum("calls").alias("calls"),
     )
     whole = each.groupBy("profile_id", "trait", "told").agg(
-        F.array_sort(F.collect_list(F.struct("since", "value"))).alias("entries"),
-        F.max_by("last", order_of("last.", clock)).alias("last"),
-        F.min_by("first", order_of("first.", clock)).alias("first"),
+        F.array_sort(F.collect_list(F.struct("first", "value"))).alias("entries"),
+        F.min("first").alias("first"),
+        F.max("newest").alias("newest"),
         F.sum("calls").alias("calls"),
     )
     texts = F.array_join(F.col("entries.value"), ",")
     return whole.select(
         *("profile_id", "trait", F.concat(F.lit("["), texts, F.lit("]")).alias("value")),
-        F.col("last.source").alias("source"),
-        *("calls", "first", "last", "told", F.lit(None).cast("string").alias("reason")),
+        F.col("newest.source").alias("source"),
+        "calls",
+        F.struct(*(f"first.{part}" for part in _MOMENT)).alias("first"),
+        F.struct(*(f"newest.last.{part}" for part in _MOMENT)).alias("last"),
+        *("told", F.lit(None).cast("string").alias("reason")),
     )
 
 
