@@ -26,6 +26,7 @@ from lake.run.facts import facts
 from lake.run.night import BLOCKED, TOUCHED_IDENTITIES, TOUCHED_PROFILES, Night
 from lake.run.rules import asked, profile_columns, trait_rules
 from lake.tables import (
+    ACCOUNT_ACTIVITY,
     ACCOUNT_MEMBERS,
     ACCOUNT_OBSERVATIONS,
     ACCOUNTS,
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from lake.schema import Column, Table
 
 READS = (
+    ACCOUNT_ACTIVITY,
     ACCOUNT_OBSERVATIONS,
     ACTIVITY,
     CONSENT_OBSERVATIONS,
@@ -175,8 +177,8 @@ def published_rows(basis: Basis, terms: Terms, put: Put) -> None:
     rows = with_questions(with_typed_traits(plain, rules), basis, terms)
     put(PROFILES, rows, profile_columns(terms.config))
     if ACCOUNT_OBSERVATIONS.name in basis.facts:
-        made = basis.facts[ACCOUNT_OBSERVATIONS.name]
-        put(ACCOUNT_MEMBERS, account_members(made, by_set, clock))
+        made, done = (basis.facts[t.name] for t in (ACCOUNT_OBSERVATIONS, ACCOUNT_ACTIVITY))
+        put(ACCOUNT_MEMBERS, account_members(made, done, by_set, clock))
     if CONSENT_OBSERVATIONS.name in basis.facts:
         said = basis.facts[CONSENT_OBSERVATIONS.name]
         known = basis.facts[IDENTITY_SETS.name]
@@ -245,7 +247,8 @@ def write_accounts(night: Night) -> None:
     """The accounts that group calls told of; nothing where there are none."""
     lake, clock = night.lake, night.config.identity.order_by
     if night.tables.rows(ACCOUNT_OBSERVATIONS) or night.tables.rows(ACCOUNTS):
-        found = accounts(lake.read(ACCOUNT_OBSERVATIONS), lake.read(ACCOUNT_MEMBERS), clock)
+        made, done = lake.read(ACCOUNT_OBSERVATIONS), lake.read(ACCOUNT_ACTIVITY)
+        found = accounts(made, done, lake.read(ACCOUNT_MEMBERS), clock)
         lake.replace(ACCOUNTS, found, night.transaction("publish"))
 
 

@@ -11,13 +11,14 @@ from pyspark.sql import functions as F
 from lake.identity import shared, touched
 from lake.identity.reextraction import re_extracted
 from lake.profiles.activity import activity
-from lake.run.facts import facts
+from lake.run.facts import facts_told
 from lake.run.night import RETOLD_SETS, TOUCHED_IDENTITIES, TOUCHED_PROFILES, Night
 from lake.run.planning import ASKED
 from lake.run.resolution import Resolver
 from lake.run.rules import measured
 from lake.run.scope import Told, everything, touched_by
 from lake.tables import (
+    ACCOUNT_ACTIVITY,
     ACCOUNT_OBSERVATIONS,
     ACTIVITY,
     CONSENT_OBSERVATIONS,
@@ -43,6 +44,7 @@ WRITES = (
     TRAIT_OBSERVATIONS,
     ACTIVITY,
     ACCOUNT_OBSERVATIONS,
+    ACCOUNT_ACTIVITY,
     CONSENT_OBSERVATIONS,
     IDENTITIES,
     VIOLATIONS,
@@ -74,9 +76,7 @@ def add_facts(night: Night) -> None:
     retold = None if anew else retold_sets(night)
     events, once = lake.read(EVENTS), night.transaction("stitch")
     ask_anew(night, events, whole=anew or retold is not None)
-    for table, transform in facts(night.config).values():
-        if table is ACCOUNT_OBSERVATIONS and not tells_of_accounts(night):
-            continue
+    for table, transform in facts_told(night.config, night.tables).values():
         # A run that died may have left one table ahead of another, so each is asked.
         whole = anew or is_behind(night, table)
         rows = events if whole else events.where(F.col("batch") > told(night, table))
@@ -95,13 +95,6 @@ def add_facts(night: Night) -> None:
             lake.update(table, retold, found, once)
         else:
             lake.append(table, found, once)
-
-
-def tells_of_accounts(night: Night) -> bool:
-    """Whether group calls have ever come; until then nothing is kept of them."""
-    if night.tables.version(ACCOUNT_OBSERVATIONS) is not None:
-        return True
-    return night.tables.any(EVENTS, "type = 'group' and group_id is not null")
 
 
 def is_behind(night: Night, table: Table) -> bool:

@@ -25,15 +25,20 @@ from lake.io import publications
 from lake.io.delta import Lake
 from lake.io.lease import Lease
 from lake.io.session import spark_session
+from lake.profiles.accounts import accounts
 from lake.profiles.traits import added_up
 from lake.progress import Progress
 from lake.quality.comparison import differences
-from lake.run.facts import facts as facts_of
+from lake.run.facts import facts_told
 from lake.run.place import Place
 from lake.run.planning import facts_fingerprint
 from lake.run.resolution import Resolver
 from lake.run.scope import Told, everything
 from lake.tables import (
+    ACCOUNT_ACTIVITY,
+    ACCOUNT_MEMBERS,
+    ACCOUNT_OBSERVATIONS,
+    ACCOUNTS,
     CREATED_PROFILES,
     EVENTS,
     IDENTITIES,
@@ -124,13 +129,13 @@ class Rebuild:
             return rows if own is None else rows.join(own, "identity_set", "left_semi")
 
         events = of_own(lake.read(EVENTS))
-        clock = config.identity.order_by
+        clock, known = config.identity.order_by, facts_told(config, lake.tables)
         facts = {
             name: lake.scratch(name, table.conform(transform(events, clock))).frame
-            for name, (table, transform) in facts_of(config).items()
+            for name, (table, transform) in known.items()
         }
         order = order_of("first.", clock), order_of("last.", clock)
-        for name, (table, _) in facts_of(config).items():
+        for name, (table, _) in known.items():
             live, made = of_own(lake.read(table)), facts[name]
             if table is TRAIT_OBSERVATIONS:  # which upkeep adds up
                 live, made = added_up(live, *order), added_up(made, *order)
@@ -174,6 +179,10 @@ class Rebuild:
             if own is not None:
                 live = live.join(profiles, "profile_id", "left_semi")
             yield "published", table, live, rows
+        if own is None and ACCOUNT_OBSERVATIONS.name in facts:
+            made, done = facts[ACCOUNT_OBSERVATIONS.name], facts[ACCOUNT_ACTIVITY.name]
+            members = next(rows for table, rows in published if table.name == ACCOUNT_MEMBERS.name)
+            yield "published", ACCOUNTS, lake.read(ACCOUNTS), accounts(made, done, members, clock)
 
     def _sampled_sets(self) -> DataFrame | None:
         """The sets of the sampled components; None for all."""

@@ -269,6 +269,23 @@ ACCOUNT_OBSERVATIONS = Table(
     ),
 )
 
+ACCOUNT_ACTIVITY = Table(
+    name="account_activity",
+    about="Calls that name an account in context.groupId, by identity set and UTC day: partial "
+    "sums, one row a batch.",
+    grain=("identity_set", "group_id", "day", "batch"),
+    writer="stitch",
+    columns=(
+        Column("identity_set", "binary", "Key of the identity set; null where there is none."),
+        Column("group_id", "string", "context.groupId as sent.", personal=True),
+        Column("day", "date", "UTC day, by the clock of identity.order_by."),
+        _CALLS,
+        Column("first", MOMENT_TYPE, "The first call of the day.", personal=True),
+        Column("last", MOMENT_TYPE, "The last call of the day.", personal=True),
+        _BATCH,
+    ),
+)
+
 CONSENT_OBSERVATIONS = Table(
     name="consent_observations",
     about="What calls of one identity set say of consent: partial sums, one row a batch.",
@@ -482,6 +499,12 @@ PROFILE_TRAIT_CANDIDATES = Table(
     ),
 )
 
+_ACTIVE = (
+    Column("active_days", "bigint", "UTC days with such a call."),
+    Column("first_active", "timestamp", "Time of the first such call; null if there is none."),
+    Column("last_active", "timestamp", "Time of the last such call; null if there is none."),
+)
+
 AUDIENCE_MEMBERS = Table(
     name="audience_members",
     about="Who is in an audience, and who was: when each entered and left, by publication.",
@@ -514,6 +537,8 @@ ACCOUNTS = Table(
         Column("traits", "map<string,string>", "Latest trait values as text.", personal=True),
         Column("calls", "bigint", "Group calls with its id."),
         Column("members", "bigint", "Profiles that are its members."),
+        Column("activity", "bigint", "Calls of other types with its id in context.groupId."),
+        *_ACTIVE,
     ),
 )
 
@@ -530,6 +555,8 @@ ACCOUNT_MEMBERS = Table(
         _FIRST_SEEN,
         _LAST_SEEN,
         Column("calls", "bigint", "Group calls of the profile with this id."),
+        Column("activity", "bigint", "Its calls of other types with this id in context.groupId."),
+        *_ACTIVE,
     ),
 )
 
@@ -687,6 +714,7 @@ TABLES: tuple[Table, ...] = (
     TRAIT_OBSERVATIONS,
     ACTIVITY,
     ACCOUNT_OBSERVATIONS,
+    ACCOUNT_ACTIVITY,
     CONSENT_OBSERVATIONS,
     IDENTITIES,
     VIOLATIONS,

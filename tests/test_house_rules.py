@@ -230,7 +230,8 @@ def committed(job: str) -> set[str]:
             if verb in ("append", "append_rows", "replace", "update", "put"):
                 written.add(call.args[0].id)
     # What follows from events is written in a loop, by the one job whose they are.
-    optional = {"account_observations", "activity", "consent_observations"}
+    accounts = {"account_observations", "account_activity"}
+    optional = {*accounts, "activity", "consent_observations"}
     facts = FACTS.keys() | optional if job == "stitch" else set()
     return {t.name for t in TABLES if t.name.upper() in written} | facts
 

@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from pyspark.sql import functions as F
 
 from lake.identity import sets
-from lake.profiles.accounts import account_observations
+from lake.profiles.accounts import account_activity, account_observations
 from lake.profiles.activity import activity
 from lake.profiles.consent import consent_observations
 from lake.profiles.traits import told_traits
 from lake.run.rules import measured
 from lake.schema import Table
 from lake.tables import (
+    ACCOUNT_ACTIVITY,
     ACCOUNT_OBSERVATIONS,
     ACTIVITY,
     CONSENT_OBSERVATIONS,
+    EVENTS,
     IDENTITY_SETS,
     SIGHTINGS,
     TRAIT_OBSERVATIONS,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from lake.config import Config
+    from lake.io.delta import Tables
 
 
 def identity_sets(events: DataFrame, _clock: str) -> DataFrame:
@@ -61,11 +64,23 @@ def facts(config: Config) -> dict[str, Fact]:
     kept = measured(config)
     found = {name: fact for name, fact in FACTS.items() if name != SIGHTINGS.name}
     found[ACCOUNT_OBSERVATIONS.name] = (ACCOUNT_OBSERVATIONS, account_observations)
+    found[ACCOUNT_ACTIVITY.name] = (ACCOUNT_ACTIVITY, account_activity)
     if kept:
         found[ACTIVITY.name] = (ACTIVITY, partial(activity, kept))
     if config.consent:
         found[CONSENT_OBSERVATIONS.name] = (CONSENT_OBSERVATIONS, consent_observations)
     return {**found, SIGHTINGS.name: FACTS[SIGHTINGS.name]}
+
+
+def facts_told(config: Config, tables: Tables) -> dict[str, Fact]:
+    """The same without those of accounts where no group call has ever come: without one there are
+    no accounts, and nothing is kept of them."""
+    found = facts(config)
+    if tables.version(ACCOUNT_OBSERVATIONS) is None:
+        group_call = "type = 'group' and group_id is not null"
+        if not tables.any(EVENTS, group_call):
+            del found[ACCOUNT_OBSERVATIONS.name], found[ACCOUNT_ACTIVITY.name]
+    return found
 
 
 Fact: TypeAlias = tuple[Table, Callable[["DataFrame", str], "DataFrame"]]

@@ -1,81 +1,157 @@
-"""Accounts and consent as readers see them, over a night of parts and one that joins them."""
+"""Accounts and consent as readers see them, over a night of parts and two that join and settle."""
 
 from __future__ import annotations
 
-from datetime import timedelta
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
+from jobs.verify import verify
+from lake.progress import Progress
 from tests.support.nights import AS_OF, Site, land, site
 
 
 def call(n: int, kind: str, anonymous: str, user: str | None = None, **more: Any) -> dict[str, Any]:
-    at = f"2026-10-{n:02}T00:00:00Z"
     return (
-        {"type": kind, "messageId": f"m{n}", "receivedAt": at, "anonymousId": anonymous}
+        {
+            "type": kind,
+            "messageId": f"{anonymous}{n}",
+            "receivedAt": day(n).isoformat(),
+            "anonymousId": anonymous,
+        }
         | ({"userId": user} if user else {})
         | more
     )
+
+
+def day(number: int) -> datetime:
+    return datetime(2026, 10, number, tzinfo=UTC)
 
 
 def consent(**said: Any) -> dict[str, Any]:
     return {"context": {"consent": {"categoryPreferences": said}}}
 
 
-def lake(folder: Path) -> Site:
-    return site(folder, {"web": folder / "web"}, identity={}, judged=False, consent=True)
+def in_name_of(group: Any) -> dict[str, Any]:
+    return {"context": {"groupId": group}}
 
 
-def shown(found: Site, table: str, *columns: str) -> list[tuple[Any, ...]]:
-    rows = found.publication().arrow(table).to_pylist()
-    return sorted(tuple(row[c] for c in columns) for row in rows)
-
-
-def test_accounts_members_and_consent_night_by_night(tmp_path: Path) -> None:
-    told = [
+ANN = [
+    [
         call(1, "group", "phone", "ann", groupId="acme", traits={"name": "Acme", "size": 5}),
         call(2, "group", "phone", "ann", groupId="acme", traits={"name": "ACME", "size": None}),
         call(3, "group", "phone", "ann", groupId="beta", traits={}),
         call(4, "group", "tablet", groupId="acme"),
         call(5, "track", "phone", event="A", **consent(ads=True, mail=True, odd="yes")),
         call(6, "track", "tablet", event="A", **consent(ads=False, mail=True)),
-    ]
-    land(tmp_path / "web" / "1.jsonl", told)
-    first = lake(tmp_path)
-    first.run(AS_OF)
-    assert shown(first, "accounts", "group_id", "traits", "calls", "members") == [
+    ],
+    # The tablet turns out to be Ann's: what its owner said of ads contradicts what Ann said.
+    [call(7, "track", "tablet", "ann", event="A")],
+    # A new word settles it.
+    [call(8, "track", "phone", "ann", **consent(ads=True))],
+]
+BOB = [
+    [
+        call(1, "group", "desk", "bob", groupId="corp"),
+        call(2, "track", "desk", "bob", event="A", **in_name_of("corp")),
+        call(3, "page", "sofa", name="Home", **in_name_of("corp")),
+        call(4, "track", "desk", "bob", event="A", **in_name_of("club")),
+        call(5, "track", "desk", "bob", event="A"),
+        *(
+            call(6 + n, "track", "desk", "bob", event="A", **in_name_of(said))
+            for n, said in enumerate(("", None, {"corp": 1}, ["corp"], True))
+        ),
+        call(11, "group", "desk", "bob", groupId="", **in_name_of("corp")),
+    ],
+    # The sofa turns out to be Bob's, a call comes late, and the club turns out to be an account.
+    [
+        call(12, "group", "sofa", "bob", groupId="club"),
+        call(1, "track", "desk", "bob", event="A", **in_name_of("corp")) | {"messageId": "late"},
+    ],
+    [],
+]
+
+
+@pytest.fixture(scope="module")
+def nights(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """A lake after three nights, with a publication of each."""
+    folder = tmp_path_factory.mktemp("accounts")
+    for n, calls in enumerate(zip(ANN, BOB, strict=True)):
+        land(folder / "web" / f"{n}.jsonl", [one for own in calls for one in own])
+        found = site(folder, {"web": folder / "web"}, identity={}, judged=False, consent=True)
+        found.run(AS_OF + timedelta(days=n))
+    return found
+
+
+def shown(
+    found: Site, night: int, table: str, *columns: str, of: tuple[str, ...] = ()
+) -> list[tuple[Any, ...]]:
+    """The rows of a night's table by these columns; ``of`` some accounts only."""
+    rows = found.publication(night).arrow(table).to_pylist()
+    own = (row for row in rows if not of or row["group_id"] in of)
+    return sorted(tuple(row[c] for c in columns) for row in own)
+
+
+def test_group_calls_make_accounts_and_members(nights: Site) -> None:
+    own = ("acme", "beta")
+    assert shown(nights, 1, "accounts", "group_id", "traits", "calls", "members", of=own) == [
         ("acme", [("name", "ACME")], 3, 2),
         ("beta", [], 1, 1),
     ]
-    assert shown(first, "account_members", "group_id", "calls") == [
-        ("acme", 1),
-        ("acme", 2),
-        ("beta", 1),
-    ]
-    assert shown(first, "profile_consents", "category", "consent") == [
+    before = [("acme", 1), ("acme", 2), ("beta", 1)]
+    assert shown(nights, 1, "account_members", "group_id", "calls", of=own) == before
+    joined = [("acme", 3), ("beta", 1)]
+    assert shown(nights, 2, "account_members", "group_id", "calls", of=own) == joined
+    one_each = [("acme", 1), ("beta", 1)]
+    assert shown(nights, 3, "accounts", "group_id", "members", of=own) == one_each
+
+
+def test_what_is_done_in_an_accounts_name_counts_for_it_and_for_its_members(nights: Site) -> None:
+    own, columns = ("corp", "club"), ("group_id", "activity", "active_days")
+    span = ("first_active", "last_active")
+
+    # Only a group call makes an account: there is no row of the club, and the sofa is no member.
+    corp = [("corp", 2, 2, day(2), day(3))]
+    assert shown(nights, 1, "accounts", *columns, *span, of=own) == corp
+    desk = [("corp", 1, 1, day(2), day(2))]
+    assert shown(nights, 1, "account_members", *columns, *span, of=own) == desk
+
+    both = [("club", 1, 1, day(4), day(4)), ("corp", 3, 3, day(1), day(3))]
+    assert shown(nights, 2, "accounts", *columns, *span, of=own) == both
+    assert shown(nights, 2, "account_members", *columns, *span, of=own) == both
+
+
+def test_an_empty_group_id_and_one_of_another_type_name_no_account(nights: Site) -> None:
+    named = {group for (group,) in shown(nights, 3, "accounts", "group_id")}
+    assert named == {"acme", "beta", "corp", "club"}
+
+
+def test_an_account_without_activity_has_none_since_never(nights: Site) -> None:
+    columns = ("activity", "active_days", "first_active", "last_active")
+    assert shown(nights, 3, "accounts", *columns, of=("beta",)) == [(0, 0, None, None)]
+
+
+def test_accounts_are_those_of_a_full_rebuild(nights: Site) -> None:
+    found = verify(nights.place.config, progress=Progress(quiet=True))
+    compared = {t["table"]: t["rows"] for t in found["tables"]}
+    assert found["same"]
+    assert (compared["accounts"], compared["account_activity"]) == (4, 4)
+
+
+def test_the_last_word_on_consent_wins_and_parts_that_disagree_conflict(nights: Site) -> None:
+    assert shown(nights, 1, "profile_consents", "category", "consent") == [
         ("ads", "denied"),
         ("ads", "granted"),
         ("mail", "granted"),
         ("mail", "granted"),
     ]
-
-    # The tablet turns out to be Ann's: what its owner said of ads contradicts what Ann said.
-    land(tmp_path / "web" / "2.jsonl", [call(7, "track", "tablet", "ann", event="A")])
-    second = lake(tmp_path)
-    second.run(AS_OF + timedelta(days=1))
-    assert shown(second, "account_members", "group_id", "calls") == [("acme", 3), ("beta", 1)]
-    assert shown(second, "profile_consents", "category", "consent", "message_id") == [
-        ("ads", "conflict", "m6"),
-        ("mail", "granted", "m6"),
+    assert shown(nights, 2, "profile_consents", "category", "consent", "message_id") == [
+        ("ads", "conflict", "tablet6"),
+        ("mail", "granted", "tablet6"),
     ]
-    assert shown(second, "profiles_consented", "category") == [("mail",)]
-
-    # A new word settles it.
-    land(tmp_path / "web" / "3.jsonl", [call(8, "track", "phone", "ann", **consent(ads=True))])
-    third = lake(tmp_path)
-    third.run(AS_OF + timedelta(days=2))
-    assert shown(third, "profile_consents", "category", "consent") == [
+    assert shown(nights, 2, "profiles_consented", "category") == [("mail",)]
+    assert shown(nights, 3, "profile_consents", "category", "consent") == [
         ("ads", "granted"),
         ("mail", "granted"),
     ]
-    assert shown(third, "accounts", "group_id", "members") == [("acme", 1), ("beta", 1)]

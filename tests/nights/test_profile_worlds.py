@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from tests.profile_oracle import Told, Verdict, calls_of, consent, judged
+from tests.profile_oracle import Told, Verdict, activity, calls_of, consent, judged
 from tests.profile_oracle.traits import typed
 from tests.support.nights import Site, land, site
 from tests.support.profile_worlds import AS_OF, AUDIENCES, COMPUTED, TRAITS, Landed, rules, worlds
@@ -96,19 +96,22 @@ def expected(people: dict[str, list[Told]]) -> Rows:
         found["profiles"][profile] = row
         for category, state in consent(calls).items():
             found["profile_consents"][profile, category] = state
+        own_calls: dict[str, int] = defaultdict(int)
         for call in calls:
             if call.body["type"] == "group":
-                key = (call.body["groupId"], profile)
-                found["account_members"][key] = found["account_members"].get(key, 0) + 1
-                members[call.body["groupId"]].add(profile)
+                own_calls[call.body["groupId"]] += 1
+        for group, count in own_calls.items():
+            found["account_members"][group, profile] = (count, *activity(group, calls))
+            members[group].add(profile)
+    everything = [call for calls in people.values() for call in calls]
     for group, own in members.items():
         told = sorted(
-            (c for cs in people.values() for c in cs if c.body.get("groupId") == group),
+            (c for c in everything if c.body.get("groupId") == group),
             key=lambda c: c.order,
         )
         size = told[-1].body["traits"]["size"]
         traits = {} if size is None else {"size": str(size)}
-        found["accounts"][group] = (len(told), len(own), traits)
+        found["accounts"][group] = (len(told), len(own), traits, *activity(group, everything))
     return found
 
 
@@ -139,6 +142,7 @@ def published(found: Site) -> Rows:
     columns = [t.replace(".", "_") for t, said in TRAITS.items() if said.get("type")]
     names = (*columns, *COMPUTED, "bad_casts", "audiences")
     declared = {rule.name for rule in rules()}
+    active = ("activity", "active_days", "first_active", "last_active")
 
     def rows(table: str) -> list[dict[str, Any]]:
         return [dict(row) for row in shown.arrow(table).to_pylist()]
@@ -159,9 +163,11 @@ def published(found: Site) -> Rows:
             (r["profile_id"], r["category"]): r["consent"] for r in rows("profile_consents")
         },
         "account_members": {
-            (r["group_id"], r["profile_id"]): r["calls"] for r in rows("account_members")
+            (r["group_id"], r["profile_id"]): (r["calls"], *(r[n] for n in active))
+            for r in rows("account_members")
         },
         "accounts": {
-            r["group_id"]: (r["calls"], r["members"], dict(r["traits"])) for r in rows("accounts")
+            r["group_id"]: (r["calls"], r["members"], dict(r["traits"]), *(r[n] for n in active))
+            for r in rows("accounts")
         },
     }

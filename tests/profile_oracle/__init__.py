@@ -6,8 +6,9 @@ of a profile's calls; consent is a walk through the calls in their order, with t
 profile as they grow together.
 """
 
+from tests.profile_oracle.accounts import activity
 from tests.profile_oracle.calls import Told, calls_of
 from tests.profile_oracle.consent import consent
 from tests.profile_oracle.traits import Rule, Verdict, judged
 
-__all__ = ["Rule", "Told", "Verdict", "calls_of", "consent", "judged"]
+__all__ = ["Rule", "Told", "Verdict", "activity", "calls_of", "consent", "judged"]

@@ -223,6 +223,9 @@ def _call(dice: random.Random, name: str, n: int) -> Call:
     if dice.random() < 0.2:
         said = {c: dice.choice((True, False, "no")) for c in dice.sample(("ads", "mail"), 1)}
         call["context"] = {"consent": {"categoryPreferences": said}}
+    if dice.random() < 0.4:
+        said = dice.choice((f"{name}-g0", f"{name}-g1", f"{name}-g0", "", None, {"a": 1}, True))
+        call.setdefault("context", {})["groupId"] = said
     match kind:
         case "identify":
             more = ("first_touch", "home", "home.city", "other")
