@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import deltalake
+import msgspec
 import pyarrow as pa
 
 from lake.errors import NotFound
@@ -21,6 +22,7 @@ from lake.tables import (
     CREATED_PROFILES,
     EVENTS,
     PROFILE_IDENTIFIERS,
+    PROFILE_TRAITS,
     PROFILES,
     SET_PROFILES,
     table,
@@ -75,10 +77,14 @@ class Publication:
     @property
     def clock(self) -> str:
         """The time that orders calls in this publication: received_at or timestamp."""
-        for commit in self.delta(SET_PROFILES.name).history():
+        return str(self._notes(SET_PROFILES.name)["order_by"])
+
+    def _notes(self, name: str) -> dict[str, Any]:
+        """What the run that wrote this version of a table noted of its rules."""
+        for commit in self.delta(name).history():
             if text := commit.get("userMetadata"):
-                return str(json.loads(text)["order_by"])
-        raise NotFound(f"Publication {self.number} does not say by which time calls are ordered.")
+                return dict(json.loads(text))
+        raise NotFound(f"Publication {self.number} does not say by which rules it was made.")
 
     def profiles_as_of(self, asked: DataFrame) -> DataFrame:
         """The rows with ``traits``: what was known of each profile at each time, for training.
@@ -86,12 +92,13 @@ class Publication:
         ``asked``: a Spark frame with profile_id and time (timestamp; when calls arrived), and any
         other columns. Exact, without a glance ahead: see `lake.profiles.point_in_time`.
         """
-        from lake.clock import order_of
         from lake.profiles.point_in_time import profiles_as_of
+        from lake.profiles.survivorship import TraitRule
 
+        noted = self._notes(PROFILE_TRAITS.name).get("traits", [])
+        rules = msgspec.convert(noted, tuple[TraitRule, ...])
         sets, created = self.table(SET_PROFILES.name), self.table(CREATED_PROFILES.name)
-        order = order_of("", self.clock)
-        return profiles_as_of(asked, self.table(EVENTS.name), sets, created, order)
+        return profiles_as_of(asked, self.table(EVENTS.name), sets, created, self.clock, rules)
 
     def lookup(self, kind: str, value: str) -> dict[str, Any]:
         """The profile of an identifier, whole; reads only the files that can hold it.

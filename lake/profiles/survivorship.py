@@ -143,19 +143,29 @@ def judged_values(
     """Every value of every trait of every profile, and why it is not published.
 
     In: ``trait_observations``, ``set_profiles``, the declared traits, the clock that orders calls,
-    the time of the publication (UTC). Out: profile_id, trait, value, source, calls, first, last
-    (a moment's two times and message id), ``told`` (the rule as it is named) and ``reason``: null
-    where the value survives. One row a profile, trait, value and source. One shuffle for the join
-    and one for the traits, which are sorted twice: to add up and to judge.
+    the time of the publication (UTC). Out: as `judged` gives it. One shuffle for the join and one
+    for the traits.
+    """
+    sets = set_profiles.select("identity_set", "profile_id")
+    told = named(observations, rules).join(sets, "identity_set")
+    return judged(told, rules, clock, F.lit(as_of))
+
+
+def judged(told: DataFrame, rules: Sequence[TraitRule], clock: str, as_of: Column) -> DataFrame:
+    """Every value of every trait of every profile, and why it does not survive.
+
+    In: rows of what a profile was told, (profile_id, trait, value, source, calls, first, last), by
+    the names of declared traits; ``as_of`` over profile_id. Out: profile_id, trait, value, source,
+    calls, first, last (a moment's two times and message id), ``told`` (the rule as it is named)
+    and ``reason``: null where the value survives. One row a profile, trait, value and source. One
+    shuffle; the traits are sorted twice: to add up and to judge.
     """
     values = (
-        named(observations, rules)
-        .select(
-            *("identity_set", "trait", "value", "source", "calls"),
+        told.select(
+            *("profile_id", "trait", "value", "source", "calls"),
             in_order("first.", clock).alias("first"),
             in_order("last.", clock).alias("last"),
         )
-        .join(set_profiles.select("identity_set", "profile_id"), "identity_set")
         # All that follows keeps to this partitioning; Spark by itself would shuffle for each step.
         .repartition("profile_id", "trait")
         .groupBy("profile_id", "trait", "value", "source")
@@ -177,7 +187,7 @@ def judged_values(
     # In this order a removal is found and so is the winner.
     in_turn = _ranked(values, special).sortWithinPartitions("profile_id", "trait", *order)
     lost = _lost(special, clock, as_of)
-    told = _removals(in_turn, special).where(F.col("value").isNotNull()).withColumn("lost", lost)
+    values = _removals(in_turn, special).where(F.col("value").isNotNull()).withColumn("lost", lost)
     whole = (
         Window.partitionBy("profile_id", "trait")
         .orderBy(*order)
@@ -185,7 +195,7 @@ def judged_values(
     )
     running = F.when(F.col("lost").isNull(), F.struct("value", "source", "rank", "score"))
     winner = F.first(running, ignorenulls=True).over(whole)
-    return told.select("*", winner.alias("winner")).select(
+    return values.select("*", winner.alias("winner")).select(
         *("profile_id", "trait", "value", "source", "calls"),
         *(F.struct(*(f"{m}.{part}" for part in _MOMENT)).alias(m) for m in ("first", "last")),
         _by_trait(special, lambda r: r.told, LATEST).alias("told"),
@@ -226,7 +236,7 @@ def _removals(ranked: DataFrame, rules: Sequence[TraitRule]) -> DataFrame:
     return ranked.withColumn("removed", F.max(null).over(told))
 
 
-def _lost(rules: Sequence[TraitRule], clock: str, as_of: datetime) -> Column:
+def _lost(rules: Sequence[TraitRule], clock: str, as_of: Column) -> Column:
     """Why a value is out of the running; null where it is in it."""
     text = plain_text(F.col("value"))
     rule = F.col("rule")
@@ -236,7 +246,7 @@ def _lost(rules: Sequence[TraitRule], clock: str, as_of: datetime) -> Column:
         reason = reason.when((rule == NEVER_EMPTY) & empty, "empty")
     for aged in (r for r in rules if r.max_age):
         assert aged.max_age is not None
-        old = time_of("last.", clock) < F.lit(as_of - aged.max_age)
+        old = time_of("last.", clock) < as_of - F.lit(aged.max_age)
         reason = reason.when((F.col("trait") == aged.name) & old, "expired")
     for compared in (r for r in rules if r.rule in ("highest", "lowest")):
         none = _comparable(compared, text).isNull()

@@ -14,12 +14,14 @@ from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
+import msgspec
+
 from lake.config import Config
 from lake.io import publications
 from lake.io.control import Landed, Plan
 from lake.io.delta import Tables
 from lake.run.place import Place
-from lake.run.rules import extraction, fingerprints, measured
+from lake.run.rules import extraction, fingerprints, measured, trait_rules
 from lake.tables import (
     CREATED_PROFILES,
     EVENTS,
@@ -69,6 +71,7 @@ def notes(config: Config) -> dict[str, Any]:
         "rules": fingerprints(config, code_version()),
         "profiles": config.profiles_fingerprint,
         "measures": [m.key for m in measured(config)],
+        "traits": msgspec.to_builtins(trait_rules(config)),
     }
 
 

@@ -6,6 +6,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from pyspark.sql import SparkSession
+
 from tests.support.nights import AS_OF, Site, land, site
 
 TRAITS = {
@@ -42,7 +44,9 @@ def traits_of(shown: Site) -> dict[str, str]:
     return {r["trait"]: r["value"] for r in shown.dicts("profile_traits")}
 
 
-def test_a_trait_is_removed_set_again_joined_by_a_merge_and_parted_again(tmp_path: Path) -> None:
+def test_a_trait_is_removed_set_again_joined_by_a_merge_and_parted_again(
+    spark: SparkSession, tmp_path: Path
+) -> None:
     land(
         tmp_path / "web" / "1.jsonl",
         [said(1, "ann", plan="free", age="41"), said(2, "ann", plan=None)],
@@ -96,3 +100,13 @@ def test_a_trait_is_removed_set_again_joined_by_a_merge_and_parted_again(tmp_pat
         (0, ["a", "b"]),
         (41, None),
     ]
+
+    for publication in (2, 4):
+        published = fourth.publication(publication)
+        people = published.query("select profile_id, traits from profiles").to_pylist()
+        shown = {person["profile_id"]: dict(person["traits"]) for person in people}
+        asked = spark.createDataFrame(
+            [(who, AS_OF) for who in shown], "profile_id string, time timestamp"
+        )
+        known = published.profiles_as_of(asked).collect()
+        assert {row["profile_id"]: row["traits"] for row in known} == shown
