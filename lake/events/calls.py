@@ -20,7 +20,6 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, cast
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import xxhash
 from msgspec import Raw
 from msgspec.structs import astuple
@@ -311,8 +310,8 @@ def _fault(line: bytes) -> Rejection:
 
 
 class Instants(NamedTuple):
-    """A column of times: microseconds since 1970 in UTC (0 where unknown), which are known, and
-    which were sent but cannot be read."""
+    """Columns of times, a row a column: microseconds since 1970 in UTC (0 where unknown), which are
+    known, and which were sent but cannot be read."""
 
     micros: NDArray[np.int64]
     known: NDArray[np.bool_]
@@ -324,9 +323,25 @@ _LAST: Final = 253_402_300_799_999_999
 _UTC_MICROS = pa.timestamp("us", tz="UTC")
 
 
-def instants(sent: Sequence[Sent]) -> Instants:
-    """The instants of a column of times as sent; a whole column of like times costs next to
-    nothing, a mixed one a microsecond a time."""
+def instants(columns: Sequence[Sequence[Sent]]) -> Instants:
+    """The instants of columns of one length of times as sent; where all are alike they cost next
+    to nothing, a column of mixed ones costs a microsecond a time."""
+    shape = (len(columns), len(columns[0]))
+    try:
+        together = _cast(list(chain.from_iterable(columns)))
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        alone = list(map(_column, columns))
+        together = Instants(
+            np.concatenate([each.micros for each in alone]),
+            np.concatenate([each.known for each in alone]),
+            np.concatenate([each.bad for each in alone]),
+        )
+    return Instants(
+        together.micros.reshape(shape), together.known.reshape(shape), together.bad.reshape(shape)
+    )
+
+
+def _column(sent: Sequence[Sent]) -> Instants:
     try:
         return _cast(sent)
     except (pa.ArrowInvalid, pa.ArrowTypeError):
@@ -334,21 +349,14 @@ def instants(sent: Sequence[Sent]) -> Instants:
         return _instants(micros, np.array([s is not None for s in sent], np.bool_))
 
 
-def instants_of(columns: Sequence[Sequence[Sent]]) -> list[Instants]:
-    """`instants` of each of some columns of one length: of all at once, where they are alike."""
-    try:
-        together = _cast(list(chain.from_iterable(columns)))
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        return list(map(instants, columns))
-    parts = (np.split(whole, len(columns)) for whole in together)
-    return [Instants(*part) for part in zip(*parts, strict=True)]
-
-
 def _cast(sent: Sequence[Sent]) -> Instants:
     """The instants of texts that are all complete and name their zone; raises for others."""
-    column = pc.cast(pa.array(sent, pa.string()), _UTC_MICROS)
+    column = pa.array(sent, pa.string()).cast(_UTC_MICROS)
+    micros = column.view(pa.int64())
+    if not micros.null_count:
+        return _instants(micros.to_numpy(), np.ones(len(micros), np.bool_))
     present = column.is_valid().to_numpy(zero_copy_only=False)
-    return _instants(column.view(pa.int64()).fill_null(-1).to_numpy(), present)
+    return _instants(micros.fill_null(-1).to_numpy(), present)
 
 
 def _instants(micros: NDArray[np.int64], present: NDArray[np.bool_]) -> Instants:

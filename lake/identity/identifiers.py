@@ -29,18 +29,18 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from itertools import chain
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
-from msgspec import Raw
 
 from lake.errors import ConfigError
 from lake.identity import normalise
 from lake.identity.normalise import Normaliser, Option
-from lake.identity.shapes import Shape, Text
+from lake.identity.shapes import Shape, Text, Texts
 from lake.language.spelling import spellings
 
 Identifier: TypeAlias = tuple[str, str]
@@ -182,15 +182,6 @@ class IdentitySets:
             self.values.append(value)
         self.keys.append(found.key)
 
-    def extend(self, others: IdentitySets) -> None:
-        """Adds the sets of the calls that come next."""
-        before = len(self.keys)
-        self.too_long.update((before + row, t) for row, t in others.too_long.items())
-        self.counts.extend(others.counts)
-        self.types.extend(others.types)
-        self.values.extend(others.values)
-        self.keys.extend(others.keys)
-
 
 @lru_cache(maxsize=8)
 def extractor(extraction: Extraction) -> Extractor:
@@ -266,22 +257,34 @@ class Extractor:
         kinds: Sequence[str],
         user_ids: Sequence[str | None],
         anonymous_ids: Sequence[str | None],
-        contexts: Sequence[Raw],
-        traits: Sequence[Raw],
-        properties: Sequence[Raw],
+        contexts: Texts,
+        traits: Texts,
+        properties: Texts,
     ) -> IdentitySets:
         """The identity sets of many calls, given field by field, as a call of each would give
-        them. Most calls carry a userId and an anonymousId in their normal form and nothing else:
-        what `_set` gives for such a call is written down without a detour."""
+        them. Most calls carry values in their normal form, a userId and an anonymousId and little
+        else: what `_set` gives for such calls is written down without a detour."""
         nested = self._nested(kinds, contexts, traits, properties)
         users = user_ids if "user_id" in self._named else [None] * len(kinds)
         devices = anonymous_ids if "anonymous_id" in self._named else [None] * len(kinds)
-        normal = self._are_normal("user_id", users) and self._are_normal("anonymous_id", devices)
+        told = list(chain.from_iterable(nested.values()))
+        normal = self._are_normal({"user_id"}, users) and self._are_normal(
+            {"anonymous_id"}, devices
+        )
+        all_normal = normal and self._are_normal({t for t, _ in told}, [v for _, v in told])
         sets = IdentitySets()
         counts, types, values, keys = sets.counts, sets.types, sets.values, sets.keys
         for row, (kind, user, device) in enumerate(zip(kinds, users, devices, strict=True)):
-            if row in nested or kind == "alias" or not normal:
+            if not (all_normal or (normal and row not in nested)):
                 sets.append(self._set(self._sent(kind, user, device, nested.get(row, ()))))
+                continue
+            if row in nested or kind == "alias":
+                pairs = sorted(set(self._sent(kind, user, device, nested.get(row, ()))))
+                for t, value in pairs:
+                    types.append(t)
+                    values.append(value)
+                counts.append(len(pairs))
+                keys.append(_key(pairs) if pairs else None)
                 continue
             text, count = "", 0
             if device:
@@ -296,9 +299,9 @@ class Extractor:
             keys.append(_hashed(text) if text else None)
         return sets
 
-    def _are_normal(self, identifier: str, values: Sequence[str | None]) -> bool:
-        """Whether it is seen at once that all values of the type are in their normal form."""
-        if self._normalisers.get(identifier, normalise.exact) is not normalise.exact:
+    def _are_normal(self, types: Collection[str], values: Sequence[str | None]) -> bool:
+        """Whether it is seen at once that all values of the types are in their normal form."""
+        if any(self._normalisers.get(t, normalise.exact) is not normalise.exact for t in types):
             return False
         present = [value for value in values if value]
         return normalise.are_exact(present) and max(map(len, present), default=0) <= VALUE_LIMIT
@@ -306,9 +309,9 @@ class Extractor:
     def _nested(
         self,
         kinds: Sequence[str],
-        contexts: Sequence[Raw],
-        traits: Sequence[Raw],
-        properties: Sequence[Raw],
+        contexts: Texts,
+        traits: Texts,
+        properties: Texts,
     ) -> dict[int, list[Identifier]]:
         """What nested objects tell, by row; most tell nothing."""
         found: dict[int, list[Identifier]] = {}

@@ -3,21 +3,53 @@ tolerantly where they do not."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
+import numpy as np
 from msgspec import Raw
+from numpy.typing import NDArray
 
 Text: TypeAlias = Raw | bytes | str | None
 """JSON text; None or empty where there is none."""
 
 _ABSENT = Raw(b"")
-_GROUP = 64
 _FEW_KEYS = 3
 _REFUSED = (msgspec.MsgspecError, ValueError, RecursionError)
 _string = msgspec.json.Decoder(str).decode
 _list = msgspec.json.Decoder(list[Raw]).decode
+
+
+class Texts(NamedTuple):
+    """A column of JSON texts, one right after the other, and the length of each in bytes: 0 where
+    there is none or it is ``null``."""
+
+    joined: bytes
+    lengths: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, sent: Sequence[Raw]) -> Texts:
+        """The column of these texts."""
+        texts = list(sent)
+        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+        for i in np.flatnonzero(lengths == len(b"null")).tolist():
+            if bytes(texts[i]) == b"null":
+                texts[i], lengths[i] = _ABSENT, 0
+        return cls(b"".join(texts), lengths)
+
+    @property
+    def rows(self) -> list[int]:
+        """The rows that have a text."""
+        return np.flatnonzero(self.lengths).tolist()
+
+    def each(self) -> Iterator[bytes]:
+        """The texts that there are."""
+        end = 0
+        for length in self.lengths.tolist():
+            if length:
+                yield self.joined[end : end + length]
+            end += length
 
 
 class Shape:
@@ -36,6 +68,7 @@ class Shape:
         self._kinds = {attribute: kind for attribute, (_, kind) in fields.items()}
         self.struct = msgspec.defstruct("Wanted", typed, rename=keys, gc=False)
         self._typed: Callable[[Text], Any] = _decoder(self.struct | None)
+        self._typed_all = msgspec.json.Decoder(self.struct).decode_lines
         self._nothing = self.struct()
         self._keys = [key.encode() for key in keys.values()]
         raw = msgspec.defstruct("Sent", [(a, Raw, _ABSENT) for a in keys], rename=keys, gc=False)
@@ -48,33 +81,28 @@ class Shape:
         except _REFUSED:
             return self._tolerant(text)
 
-    def told(self, texts: Sequence[Raw]) -> list[tuple[int, Any]]:
-        """The rows of a column of texts that tell something wanted, and what `read` gives for
-        each. A row that tells nothing costs next to nothing."""
-        found: list[tuple[int, Any]] = []
+    def told(self, texts: Texts) -> list[tuple[int, Any]]:
+        """The rows of a column that tell something wanted, and what `read` gives for each."""
+        if not self._may_tell(texts.joined):
+            return []
         nothing = self._nothing
-        rows = [row for row, text in enumerate(texts) if text]
-        for at in range(0, len(rows), _GROUP):
-            group = rows[at : at + _GROUP]
-            sent = [texts[row] for row in group]
-            if self._may_tell(sent):
-                told = zip(group, self._read(sent), strict=True)
-                found += [pair for pair in told if pair[1] != nothing]
-        return found
+        read = zip(texts.rows, self._read(texts), strict=True)
+        return [pair for pair in read if pair[1] != nothing]
 
-    def _read(self, group: Sequence[Raw]) -> list[Any]:
+    def _read(self, texts: Texts) -> list[Any]:
+        """What `read` gives for each text. Objects end themselves, so all are decoded at a go;
+        whatever else may stand among them is refused there."""
         try:
-            return list(map(self._typed, group))
+            return self._typed_all(texts.joined)
         except _REFUSED:
-            return list(map(self.read, group))
+            return list(map(self.read, texts.each()))
 
-    def _may_tell(self, group: Sequence[Raw]) -> bool:
+    def _may_tell(self, joined: bytes) -> bool:
         """Whether a wanted key can stand in one of the texts; asked where keys are so few that
         this is faster than decoding. Behind a backslash a key may be written in other letters."""
         if len(self._keys) > _FEW_KEYS:
-            return True
-        together = b"".join(group)
-        return any(key in together for key in (b"\\", *self._keys))
+            return bool(joined)
+        return any(key in joined for key in (b"\\", *self._keys))
 
     def _tolerant(self, text: Text) -> Any:
         try:

@@ -5,8 +5,8 @@ The ``lines`` of an object's row is the number of its call rows and rejected row
 
 What costs here is not JSON but making columns of Python values one by one. So nested objects
 are never decoded to be written: their texts are joined and given their offsets, and times are
-cast a column at a time. Each block of lines is decoded, taken apart and searched for identifiers
-while the processor's caches still have it; Arrow arrays are made of many blocks at once.
+cast all at once. Each block of lines becomes a record batch while the processor's caches still
+have it.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import chain
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, cast
 
 import numpy as np
 import pyarrow as pa
-from msgspec import Raw
 
 from lake.events.calls import (
     IDENTIFIERS,
     NAMES,
     NESTED,
     TIMES,
-    Call,
     Sent,
     fields,
-    instants_of,
+    instants,
     payload_hash,
 )
 from lake.events.lines import HEAD, LINE_LIMIT, Block, LongLine, UnreadableRest, lines
 from lake.events.rejection import Reason, Rejection
 from lake.identity.identifiers import VALUE_LIMIT, Extraction, IdentitySets, extractor
+from lake.identity.shapes import Texts
 from lake.io.objects import ObjectChanged, ObjectMissing
 from lake.tables import STAGED_LINES
 
@@ -47,15 +47,16 @@ if TYPE_CHECKING:
 
 _ROWS: Final = 2048
 _BYTES: Final = 4 << 20
-_AT_ONCE: Final = 512
 _IN_MEMORY: Final = 16 << 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_ABSENT: Final = Raw(b"")
 _DAY_MICROS: Final = 86_400_000_000
 _SCHEMA: Final = STAGED_LINES.arrow
 _INSTANT: Final = _SCHEMA.field("received_at").type
 _SCALARS: Final = ("message_id", "type", *NAMES, *IDENTIFIERS)
-_EXTRACTED_FROM: Final = ("type", "user_id", "anonymous_id", "context", "traits", "properties")
+#: Never more rows in a batch: refused lines of two blocks may meet.
+_MOST_ROWS: Final = 2 * _ROWS
+_NULLS: Final = {f.name: pa.nulls(_MOST_ROWS, f.type) for f in _SCHEMA}
+_KINDS: Final = {kind: pa.repeat(kind, _MOST_ROWS) for kind in ("call", "rejected", "object")}
 _FROM: Final = pa.array(["receivedAt", "sentAt", "timestamp", "originalTimestamp", "object"])
 
 
@@ -95,8 +96,8 @@ def staged_lines(objects: DataFrame, reading: Reading) -> DataFrame:
 def record_batches(
     reading: Reading, manifest: Iterable[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
-    """What a worker gives for its part of the manifest: batches of about 2,048 rows or 4 MiB, all
-    rows of one kind, an object's own row behind its lines."""
+    """What a worker gives for its part of the manifest: batches of at most 4,096 rows or some
+    4 MiB, all rows of one kind, an object's own row behind its lines."""
     with _thrifty():
         for entries in manifest:
             for entry in entries.to_pylist():
@@ -117,38 +118,6 @@ def _thrifty() -> Iterator[None]:
         pa.set_memory_pool(pool)
         if enabled:
             gc.enable()
-
-
-@dataclass
-class _Calls:
-    """Accepted calls, as lists of equal length; their fields by name."""
-
-    numbers: list[int] = field(default_factory=list)
-    digests: list[bytes] = field(default_factory=list)
-    fields: dict[str, list[Any]] = field(
-        default_factory=lambda: {f: [] for f in Call.__struct_fields__}
-    )
-    sets: IdentitySets = field(default_factory=IdentitySets)
-    size: int = 0
-
-    def add(
-        self,
-        numbers: Sequence[int],
-        lines: Sequence[bytes],
-        fields: Mapping[str, Sequence[Any]],
-        sets: IdentitySets,
-    ) -> None:
-        self.numbers.extend(numbers)
-        self.digests.extend(map(payload_hash, lines))
-        for name, column in self.fields.items():
-            column.extend(fields[name])
-        self.sets.extend(sets)
-        self.size += sum(map(len, lines))
-
-    @property
-    def full(self) -> bool:
-        """Whether they are enough for a record batch."""
-        return len(self.numbers) >= _ROWS or self.size >= _BYTES
 
 
 @dataclass
@@ -182,7 +151,10 @@ class _LandingObject:
         self._reading = reading
         self._extractor = extractor(reading.extraction)
         self._modified = (entry["last_modified"] - _EPOCH) // timedelta(microseconds=1)
-        self._calls = _Calls()
+        self._constant = _NULLS | {
+            "batch": pa.repeat(pa.scalar(reading.batch, pa.int64()), _MOST_ROWS),
+            **{c: pa.repeat(entry[c], _MOST_ROWS) for c in ("source", "object", "etag")},
+        }
         self._refused = _Refused()
         self._lines = 0
         self._state = "read"
@@ -218,24 +190,24 @@ class _LandingObject:
     def _line_batches(self, stream: BinaryIO) -> Iterator[pa.RecordBatch]:
         for part in lines(stream, self._reading.line_limit):
             if isinstance(part, Block):
-                for at in range(0, len(part.lines), _AT_ONCE):
-                    some = slice(at, at + _AT_ONCE)
-                    self._read(part.lines[some], part.numbers[some])
-                    if self._calls.full:
-                        yield self._call_batch()
+                for at in range(0, len(part.lines), _ROWS):
+                    some = slice(at, at + _ROWS)
+                    yield from self._call_batches(part.lines[some], part.numbers[some])
+                    if self._refused.full:
+                        yield self._refused_batch()
             else:
                 self._refuse(part)
-            if self._refused.full:
-                yield self._refused_batch()
-        if self._calls.numbers:
-            yield self._call_batch()
+                if self._refused.full:
+                    yield self._refused_batch()
         if self._refused.numbers:
             yield self._refused_batch()
 
-    def _read(self, found: Sequence[bytes], numbers: Sequence[int]) -> None:
-        """Adds these lines to the calls or to what is refused."""
+    def _call_batches(
+        self, found: Sequence[bytes], numbers: Sequence[int]
+    ) -> Iterator[pa.RecordBatch]:
+        """The calls of these lines, if there are any; the other lines are added to the refused."""
         values, refused = fields(found)
-        sets = self._extracted(values)
+        texts, sets = self._extracted(values)
         if refused or sets.too_long:
             kept = [i for i in range(len(found)) if i not in refused]
             for row, t in sets.too_long.items():
@@ -246,13 +218,35 @@ class _LandingObject:
             if sets.too_long:
                 fit = [row for row in range(len(kept)) if row not in sets.too_long]
                 values = {f: [column[row] for row in fit] for f, column in values.items()}
-                sets = self._extracted(values)
+                texts, sets = self._extracted(values)
             kept = [i for i in kept if i not in refused]
             found, numbers = [found[i] for i in kept], [numbers[i] for i in kept]
-        self._calls.add(numbers, found, values, sets)
+        if found:
+            columns = {
+                **dict(zip(_SCALARS, _strings([values[c] for c in _SCALARS]), strict=True)),
+                **{c: _json_texts(texts[c]) for c in NESTED},
+                **_time_columns({c: values[c] for c in TIMES}, self._modified),
+                **_identity_columns(sets),
+                "extraction": pa.repeat(self._reading.extraction.fingerprint, len(found)),
+                "payload_hash": pa.array(list(map(payload_hash, found)), pa.binary()),
+                "line": pa.array(numbers, pa.int64()),
+            }
+            yield self._batch("call", len(found), columns)
 
-    def _extracted(self, values: Mapping[str, Sequence[Any]]) -> IdentitySets:
-        return self._extractor.column(*(values[f] for f in _EXTRACTED_FROM))
+    def _extracted(
+        self, values: Mapping[str, Sequence[Any]]
+    ) -> tuple[dict[str, Texts], IdentitySets]:
+        """The nested objects as texts, and the identity sets of calls with these fields."""
+        texts = {f: Texts.of(values[f]) for f in NESTED}
+        sets = self._extractor.column(
+            values["type"],
+            values["user_id"],
+            values["anonymous_id"],
+            texts["context"],
+            texts["traits"],
+            texts["properties"],
+        )
+        return texts, sets
 
     def _refuse(self, part: LongLine | UnreadableRest) -> None:
         if isinstance(part, LongLine):
@@ -263,25 +257,9 @@ class _LandingObject:
             self._state = "damaged"
         self._refused.add(part.number, why, part.head, part.bytes)
 
-    def _call_batch(self) -> pa.RecordBatch:
-        calls, self._calls = self._calls, _Calls()
-        rows = len(calls.numbers)
-        self._lines += rows
-        columns = {
-            **{c: pa.array(calls.fields[c], pa.string()) for c in _SCALARS},
-            **{c: _json_texts(calls.fields[c]) for c in NESTED},
-            **_time_columns({c: calls.fields[c] for c in TIMES}, self._modified),
-            **_identity_columns(calls.sets),
-            "extraction": pa.repeat(self._reading.extraction.fingerprint, rows),
-            "payload_hash": pa.array(calls.digests, pa.binary()),
-            "line": pa.array(calls.numbers, pa.int64()),
-        }
-        return self._batch("call", rows, columns)
-
     def _refused_batch(self) -> pa.RecordBatch:
         refused, self._refused = self._refused, _Refused()
         rows = len(refused.numbers)
-        self._lines += rows
         columns = {
             "reason": pa.array([r.reason.value for r in refused.rejections]),
             "detail": pa.array([r.detail for r in refused.rejections]),
@@ -293,52 +271,54 @@ class _LandingObject:
 
     def _batch(self, kind: str, rows: int, columns: Mapping[str, pa.Array]) -> pa.RecordBatch:
         """Rows of one kind; the columns that are not given are null."""
-        known = {
-            "kind": pa.repeat(kind, rows),
-            "batch": pa.repeat(pa.scalar(self._reading.batch, pa.int64()), rows),
-            **{c: pa.repeat(self._entry[c], rows) for c in ("source", "object", "etag")},
-            **columns,
-        }
-        arrays = [known[f.name] if f.name in known else pa.nulls(rows, f.type) for f in _SCHEMA]
+        self._lines += rows
+        known = self._constant | {"kind": _KINDS[kind]}
+        arrays = [
+            columns[f.name] if f.name in columns else known[f.name].slice(0, rows) for f in _SCHEMA
+        ]
         return pa.RecordBatch.from_arrays(arrays, schema=_SCHEMA)
 
 
-def _json_texts(sent: Sequence[Raw]) -> pa.Array:
-    """A string column of JSON texts, null where absent or ``null``: joined, not converted."""
-    values = list(sent)
-    lengths = np.fromiter(map(len, values), np.int64, len(values))
-    for i in np.flatnonzero(lengths == len(b"null")).tolist():
-        if bytes(values[i]) == b"null":
-            values[i], lengths[i] = _ABSENT, 0
-    offsets = np.zeros(len(values) + 1, np.int32)
-    np.cumsum(lengths, out=offsets[1:])
-    valid = np.packbits(lengths > 0, bitorder="little")
-    buffers = [pa.py_buffer(valid), pa.py_buffer(offsets), pa.py_buffer(b"".join(values))]
-    return pa.Array.from_buffers(pa.string(), len(values), buffers)
+def _strings(columns: Sequence[Sequence[str | None]]) -> list[pa.Array]:
+    """String columns of one length, made as slices of one: each array made costs something."""
+    rows = len(columns[0])
+    together = pa.array(list(chain.from_iterable(columns)), pa.string())
+    return [together.slice(i * rows, rows) for i in range(len(columns))]
+
+
+def _json_texts(texts: Texts) -> pa.Array:
+    """A string column of JSON texts, null where there is none."""
+    rows = len(texts.lengths)
+    offsets = np.zeros(rows + 1, np.int32)
+    np.cumsum(texts.lengths, out=offsets[1:])
+    valid = np.packbits(texts.lengths > 0, bitorder="little")
+    buffers = [pa.py_buffer(valid), pa.py_buffer(offsets), pa.py_buffer(texts.joined)]
+    return pa.Array.from_buffers(pa.string(), rows, buffers)
 
 
 def _time_columns(sent: Mapping[str, Sequence[Sent]], modified: int) -> dict[str, pa.Array]:
     """The four times, and the received one that is never null, with its day and origin."""
-    times = dict(zip(sent, instants_of(list(sent.values())), strict=True))
-    rows = len(sent["received_at"])
-    received = np.full(rows, modified, np.int64)
-    origin = np.full(rows, len(TIMES), np.int8)
-    for i, name in reversed(list(enumerate(TIMES))):
-        received = np.where(times[name].known, times[name].micros, received)
-        origin = np.where(times[name].known, np.int8(i), origin)
-    bad = sum((t.bad.astype(np.int32) for t in times.values()), np.zeros(rows, np.int32))
-    columns = {c: pa.array(t.micros, mask=~t.known).view(_INSTANT) for c, t in times.items()}
+    times = instants([sent[name] for name in TIMES])
+    columns = {
+        name: pa.array(micros, mask=None if known.all() else ~known).view(_INSTANT)
+        for name, micros, known in zip(TIMES, times.micros, times.known, strict=True)
+    }
+    # The object's own time stands behind the four and is always known.
+    rows = times.known.shape[1]
+    origin = np.vstack([times.known, np.ones(rows, np.bool_)]).argmax(axis=0)
+    micros = np.vstack([times.micros, np.full(rows, modified)])
+    received = micros[origin, np.arange(rows)]
     return columns | {
         "received_at": pa.array(received).view(_INSTANT),
         "received_at_from": _FROM.take(pa.array(origin)),
-        "received_date": pa.array((received // _DAY_MICROS).astype(np.int32)).cast(pa.date32()),
-        "bad_times": pa.array(bad),
+        "received_date": pa.array((received // _DAY_MICROS).astype(np.int32)).view(pa.date32()),
+        "bad_times": pa.array(times.bad.sum(axis=0, dtype=np.int32)),
     }
 
 
 def _identity_columns(sets: IdentitySets) -> dict[str, pa.Array]:
     listed = _SCHEMA.field("identifiers").type
-    texts = [pa.array(column, pa.string()) for column in (sets.types, sets.values)]
+    texts = _strings([sets.types, sets.values])
     offsets = np.zeros(len(sets.counts) + 1, np.int32)
     np.cumsum(np.fromiter(sets.counts, np.int32, len(sets.counts)), out=offsets[1:])
     flat = pa.StructArray.from_arrays(texts, fields=list(listed.value_type))

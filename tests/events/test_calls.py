@@ -282,10 +282,10 @@ def test_a_time_is_iso_text_or_epoch_milliseconds_between_1970_and_9999(
     sent: str | float, known: int | None
 ) -> None:
     assert instant(sent) == known
-    column = instants([sent, None])
-    assert column.micros.tolist() == [known or 0, 0]
-    assert column.known.tolist() == [known is not None, False]
-    assert column.bad.tolist() == [known is None, False]
+    columns = instants([[sent, None], ["1970-01-01T00:00:00.000001Z"] * 2])
+    assert columns.micros.tolist() == [[known or 0, 0], [1, 1]]
+    assert columns.known.tolist() == [[known is not None, False], [True, True]]
+    assert columns.bad.tolist() == [[known is None, False], [False, False]]
 
 
 stamps = st.builds(
@@ -302,11 +302,11 @@ stamps = st.builds(
 @example(["2026-03-01T1200Z", "2026-03-01Z"])
 @example(["2026-03-01T12:00:00Z", None])
 def test_a_column_of_times_is_read_as_each_time_alone(sent: list[str]) -> None:
-    column = instants(sent)
+    columns = instants([sent])
 
     alone = [instant(s) for s in sent]
-    assert column.known.tolist() == [a is not None for a in alone]
-    assert column.micros.tolist() == [a or 0 for a in alone]
+    assert columns.known.tolist() == [[a is not None for a in alone]]
+    assert columns.micros.tolist() == [[a or 0 for a in alone]]
 
 
 @pytest.mark.parametrize("sent", ["{}", "[1]", "true", '""'])
@@ -314,4 +314,4 @@ def test_a_time_of_another_kind_counts_as_bad(sent: str) -> None:
     found = call(f'{{"type":"page","timestamp":{sent},"sentAt":null}}'.encode())
 
     assert isinstance(found, Call)
-    assert instants([found.timestamp, found.sent_at]).bad.tolist() == [True, False]
+    assert instants([[found.timestamp], [found.sent_at]]).bad.tolist() == [[True], [False]]

@@ -25,6 +25,7 @@ from lake.identity.identifiers import (
     identifiers,
     set_key,
 )
+from lake.identity.shapes import Texts
 
 CASES = YAML(typ="safe").load(Path(__file__).parents[1] / "cases" / "extraction.yaml")
 
@@ -186,9 +187,9 @@ RULES = [
 def test_a_column_of_calls_has_the_identifiers_of_each_call_alone(
     sent: list[Any], extraction: Extraction
 ) -> None:
-    columns = zip(*sent, strict=True) if sent else [()] * 6
+    columns = list(zip(*sent, strict=True)) if sent else [()] * 6
 
-    got = extractor(extraction).column(*columns)
+    got = extractor(extraction).column(*columns[:3], *map(Texts.of, columns[3:]))
 
     alone = [identifiers(extraction, *call) for call in sent]
     pairs = [pair for each in alone for pair in each.identifiers]
@@ -199,21 +200,3 @@ def test_a_column_of_calls_has_the_identifiers_of_each_call_alone(
         keys=[each.key for each in alone],
         too_long={row: each.too_long for row, each in enumerate(alone) if each.too_long},
     )
-
-
-def test_the_sets_of_more_calls_are_added_behind() -> None:
-    parts = [identifiers(Extraction(), "track", user, "a" * n, None) for user, n in PARTS]
-    whole, first, second = IdentitySets(), IdentitySets(), IdentitySets()
-    for each in parts:
-        whole.append(each)
-    for into, some in ((first, parts[:2]), (second, parts[2:])):
-        for each in some:
-            into.append(each)
-
-    first.extend(second)
-
-    assert first == whole
-    assert whole.too_long == {1: "anonymous_id", 3: "anonymous_id"}
-
-
-PARTS = [("u1", 1), (None, 1001), ("u2", 2), ("u3", 1001), (None, 0)]
