@@ -2,12 +2,14 @@
 
     python bench/reading.py [calls] [cores]
 
-All read 24 gz objects and write Parquet, in one session on the same cores, each once to warm up
-and then alternately: `staged_files` from the Python workers and `staged_lines` as a frame that
-Spark writes, packed at zstd's level 1; Spark's reader packed likewise, and with snappy, which is
-Spark's default. Printed are CPU seconds of all processes (driver, JVM, Python workers) and wall
-seconds. Spark's reader gets the same fields, all as strings, nested objects as text; ours besides
-types the times, extracts identifiers, hashes every line and says why it refuses one.
+All read 24 gz objects and write Parquet, in one session on the same cores, each three times to
+warm up and then three times alternately: `staged_files` from the Python workers and `staged_lines`
+as a frame that Spark writes, packed at zstd's level 1; Spark's reader packed likewise, and with
+snappy, which is Spark's default. Printed are CPU seconds of all processes (driver, JVM, Python
+workers) and wall seconds; a turn begins when the JVM has nothing more to compile of the one before.
+Spark's reader gets the same fields, all as strings, nested objects as text; ours besides types the
+times, extracts identifiers, hashes every line and says why it refuses one. Objects are spread over
+tasks as compact does it.
 
 Behind them stand the other steps by which compact makes its four tables of what was read, marked
 with a plus.
@@ -27,6 +29,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -42,8 +45,10 @@ from bench.support import Watch  # noqa: E402
 from jobs.compact import ledger_of  # noqa: E402
 from lake.events import dedupe  # noqa: E402
 from lake.events.calls import Call  # noqa: E402
+from lake.io.control import Landed  # noqa: E402
 from lake.io.delta import Lake, Tables, Transaction  # noqa: E402
 from lake.io.landing import Reading, staged_lines  # noqa: E402
+from lake.io.manifest import planned_objects  # noqa: E402
 from lake.io.objects import LocalObjects  # noqa: E402
 from lake.io.scratch import Stored  # noqa: E402
 from lake.io.staging import staged_files  # noqa: E402
@@ -137,10 +142,24 @@ def landed(folder: Path, count: int) -> int:
 def measured(work: Callable[[], object]) -> tuple[float, float]:
     """CPU and wall seconds of some work. Looks before and after only, as looking costs CPU too;
     Spark keeps its Python workers, so none ends in between."""
+    settle()
     began = time.perf_counter()
     with Watch(interval=3600) as watch:
         work()
     return watch.cpu, time.perf_counter() - began
+
+
+def settle() -> None:
+    """Waits, half a minute at most, until nothing of the work before goes on: the JVM compiles
+    what ran often long after it has run."""
+    with Watch(interval=3600) as watch:
+        before = watch.cpu_now()
+        for _ in range(60):
+            time.sleep(0.5)
+            now = watch.cpu_now()
+            if now - before < 0.02:
+                return
+            before = now
 
 
 def compaction(lake: Lake, staged: DataFrame) -> dict[str, Callable[[], None]]:
@@ -172,10 +191,11 @@ def compaction(lake: Lake, staged: DataFrame) -> dict[str, Callable[[], None]]:
     }
 
 
-def main(count: int = 300_000, cores: int = 1) -> None:
+def session(cores: int) -> SparkSession:
+    """Spark on so many cores."""
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    spark = (
+    return (
         SparkSession.builder.master(f"local[{cores}]")
         .config("spark.ui.enabled", "false")
         .config("spark.ui.showConsoleProgress", "false")
@@ -187,19 +207,17 @@ def main(count: int = 300_000, cores: int = 1) -> None:
         .config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
         .getOrCreate()
     )
+
+
+def main(count: int = 300_000, cores: int = 1) -> None:
+    spark = session(cores)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "landing"
         folder.mkdir()
         size = landed(folder, count)
         print(f"{count} calls of {size / count:.0f} bytes in {OBJECTS} objects, local[{cores}]")
-        versions = [
-            ("bench", v.uri, v.etag, v.size, v.last_modified)
-            for v in LocalObjects().versions(str(folder))
-        ]
-        manifest = spark.createDataFrame(
-            versions,
-            "source string, object string, etag string, size bigint, last_modified timestamp",
-        ).repartition(4 * cores)
+        landing = [Landed("bench", v) for v in LocalObjects().versions(str(folder))]
+        manifest = planned_objects(spark, landing)
 
         def ours() -> None:
             staged = staged_lines(manifest, Reading(LocalObjects(), batch=1))
@@ -229,11 +247,10 @@ def main(count: int = 300_000, cores: int = 1) -> None:
             "spark.read.json": partial(sparks, "zstd"),
             "spark.read.json/snappy": partial(sparks, "snappy"),
         }
-        for work in ways.values():
+        for work in 3 * list(ways.values()):
             work()
-        for turn in (1, 2):
-            for name, work in ways.items():
-                tell(turn, name, work)
+        for turn, (name, work) in product((1, 2, 3), ways.items()):
+            tell(turn, name, work)
         staged = spark.read.schema(STAGED_LINES.ddl).parquet(*files().files)
         for turn in (1, 2):
             tables = Tables(f"{scratch}/lake-{turn}")
