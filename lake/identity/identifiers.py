@@ -52,6 +52,7 @@ VALUE_LIMIT: Final = 1000
 _VERSION = 1
 _TYPE_LIMIT = 100
 _NEVER = frozenset(("group_id",))
+_BOTH = ("anonymous_id", "user_id")
 _DESCRIBING = frozenset(("identify", "group"))
 
 
@@ -149,6 +150,14 @@ def set_key(identifiers: tuple[Identifier, ...]) -> bytes:
 
 def _key(pairs: Iterable[Identifier]) -> bytes:
     return _hashed("".join([f"{len(t)}:{t}{len(value)}:{value}" for t, value in pairs]))
+
+
+def _set_of(normal: Sequence[Identifier], too_long: str | None = None) -> IdentitySet:
+    """The set of identifiers that are in their normal form."""
+    if not normal:
+        return IdentitySet((), None, too_long)
+    pairs = tuple(sorted(set(normal)))
+    return IdentitySet(pairs, _key(pairs), too_long)
 
 
 _UNFED = hashlib.blake2b(digest_size=16)
@@ -275,28 +284,20 @@ class Extractor:
         sets = IdentitySets()
         counts, types, values, keys = sets.counts, sets.types, sets.values, sets.keys
         for row, (kind, user, device) in enumerate(zip(kinds, users, devices, strict=True)):
-            if not (all_normal or (normal and row not in nested)):
-                sets.append(self._set(self._sent(kind, user, device, nested.get(row, ()))))
-                continue
-            if row in nested or kind == "alias":
-                pairs = sorted(set(self._sent(kind, user, device, nested.get(row, ()))))
-                for t, value in pairs:
-                    types.append(t)
-                    values.append(value)
-                counts.append(len(pairs))
-                keys.append(_key(pairs) if pairs else None)
-                continue
-            text, count = "", 0
-            if device:
-                text, count = f"12:anonymous_id{len(device)}:{device}", 1
+            if row in nested or kind == "alias" or not (normal and device):
+                sent = self._sent(kind, user, device, nested.get(row, ()))
+                sets.append(_set_of(sent) if all_normal else self._set(sent))
+            elif user:
+                types += _BOTH
+                values += (device, user)
+                counts.append(2)
+                text = f"12:anonymous_id{len(device)}:{device}7:user_id{len(user)}:{user}"
+                keys.append(_hashed(text))
+            else:
                 types.append("anonymous_id")
                 values.append(device)
-            if user:
-                text, count = f"{text}7:user_id{len(user)}:{user}", count + 1
-                types.append("user_id")
-                values.append(user)
-            counts.append(count)
-            keys.append(_hashed(text) if text else None)
+                counts.append(1)
+                keys.append(_hashed(f"12:anonymous_id{len(device)}:{device}"))
         return sets
 
     def _are_normal(self, types: Collection[str], values: Sequence[str | None]) -> bool:
@@ -387,10 +388,7 @@ class Extractor:
             text = self._normalisers.get(t, normalise.exact)(value)
             if text is not None:
                 normal.append((t, text))
-        if not normal:
-            return IdentitySet((), None, too_long)
-        pairs = tuple(sorted(set(normal)))
-        return IdentitySet(pairs, _key(pairs), too_long)
+        return _set_of(normal, too_long)
 
 
 class _Told:
