@@ -62,6 +62,7 @@ from lake.tables import (  # noqa: E402
 
 OBJECTS = 24
 FIELDS = Call.__struct_encode_fields__
+SENT = ("receivedAt", "sentAt", "timestamp", "originalTimestamp")
 AGENT = (
     "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) "
     "Chrome/126.0.0.0 Safari/537.36"
@@ -228,8 +229,10 @@ def main(count: int = 300_000, cores: int = 1) -> None:
             reading = Reading(LocalObjects(), batch=1)
             return staged_files(manifest, reading, LocalObjects(), f"{scratch}/files")
 
-        def sparks(codec: str) -> None:
-            read = spark.read.schema(", ".join(f"`{f}` string" for f in FIELDS)).json(str(folder))
+        def sparks(codec: str, times: str = "string") -> None:
+            kinds = {f: times if f in SENT else "string" for f in FIELDS}
+            ddl = ", ".join(f"`{field}` {kind}" for field, kind in kinds.items())
+            read = spark.read.schema(ddl).json(str(folder))
             write = read.write.mode("overwrite").option("compression", codec)
             write.parquet(f"{scratch}/sparks")
 
@@ -246,6 +249,7 @@ def main(count: int = 300_000, cores: int = 1) -> None:
             "staged_lines": ours,
             "spark.read.json": partial(sparks, "zstd"),
             "spark.read.json/snappy": partial(sparks, "snappy"),
+            "spark.read.json/times": partial(sparks, "zstd", "timestamp"),
         }
         for work in 3 * list(ways.values()):
             work()
