@@ -20,8 +20,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
+from pyspark.sql import DataFrame
 
 from bench.support import Watch
+from lake.io.objects import objects_for
+from lake.io.scratch import stored_frame
 from lake.io.session import spark_session
 from lake.language.parsing import audience, computed
 from lake.language.tree import computed_in
@@ -103,15 +106,20 @@ def facts(folder: Path, sets: int, observations: int) -> None:
         db.execute(f"copy ({' union all '.join(rows)}) to '{folder}/activity.parquet'")
 
 
+def write(frame: DataFrame, folder: Path) -> None:
+    """Write the frame's rows as a night does."""
+    stored_frame(frame, objects_for(str(folder)), str(folder))
+
+
 def product_traits(folder: Path, out: Path) -> None:
     """Survivorship by the product's own transforms, as a night applies them."""
     spark = spark_session("bench")
     told = spark.read.parquet(f"{folder}/traits.parquet")
     homes = spark.read.parquet(f"{folder}/set_profiles.parquet")
-    judged_values(told, homes, RULES, CLOCK, AS_OF).write.parquet(f"{out}/judged")
+    write(judged_values(told, homes, RULES, CLOCK, AS_OF), out / "judged")
     judged = spark.read.parquet(f"{out}/judged")
-    winning_traits(judged, CLOCK, RULES).write.parquet(f"{out}/winners")
-    trait_candidates(judged, CLOCK).write.parquet(f"{out}/losers")
+    write(winning_traits(judged, CLOCK, RULES), out / "winners")
+    write(trait_candidates(judged, CLOCK), out / "losers")
 
 
 def product_profiles(folder: Path, out: Path) -> None:
@@ -126,7 +134,7 @@ def product_profiles(folder: Path, out: Path) -> None:
     found = computed_traits(activity, homes, asked, CLOCK, AS_OF)
     everyone = homes.select("profile_id").distinct()
     rows = with_audiences(with_computed(everyone, found, asked), conditions, asked, AS_OF)
-    rows.write.parquet(f"{out}/profiles")
+    write(rows, out / "profiles")
 
 
 #: As a night's own session: two cores, the memory that Spark has, Parquet packed by zstd.

@@ -156,9 +156,10 @@ def judged(told: DataFrame, rules: Sequence[TraitRule], clock: str, as_of: Colum
 
     In: rows of what a profile was told, (profile_id, trait, value, source, calls, first, last), by
     the names of declared traits; ``as_of`` over profile_id. Out: profile_id, trait, value, source,
-    calls, first, last (a moment's two times and message id), ``told`` (the rule as it is named)
-    and ``reason``: null where the value survives. One row a profile, trait, value and source. One
-    shuffle; the traits are sorted twice: to add up and to judge.
+    calls, first_seen, ``first`` (where the rule goes by it) and ``last`` (a moment's two times and
+    message id), ``told`` (the rule as it is named) and ``reason``: null where the value survives.
+    One row a profile, trait, value and source. One shuffle; the traits are sorted twice: to add up
+    and to judge.
     """
     values = (
         told.select(
@@ -195,9 +196,12 @@ def judged(told: DataFrame, rules: Sequence[TraitRule], clock: str, as_of: Colum
     )
     running = F.when(F.col("lost").isNull(), F.struct("value", "source", "rank", "score"))
     winner = F.first(running, ignorenulls=True).over(whole)
+    first, last = (F.struct(*(f"{m}.{part}" for part in _MOMENT)) for m in ("first", "last"))
     return values.select("*", winner.alias("winner")).select(
         *("profile_id", "trait", "value", "source", "calls"),
-        *(F.struct(*(f"{m}.{part}" for part in _MOMENT)).alias(m) for m in ("first", "last")),
+        time_of("first.", clock).alias("first_seen"),
+        F.when(F.col("rule").isin("first", LIST), first).alias("first"),
+        last.alias("last"),
         _by_trait(special, lambda r: r.told, LATEST).alias("told"),
         _reason().alias("reason"),
     )
@@ -363,6 +367,7 @@ def _lists(values: DataFrame, clock: str) -> DataFrame:
         *("profile_id", "trait", F.concat(F.lit("["), texts, F.lit("]")).alias("value")),
         F.col("newest.source").alias("source"),
         "calls",
+        time_of("first.", clock).alias("first_seen"),
         F.struct(*(f"first.{part}" for part in _MOMENT)).alias("first"),
         F.struct(*(f"newest.last.{part}" for part in _MOMENT)).alias("last"),
         *("told", F.lit(None).cast("string").alias("reason")),
@@ -379,7 +384,7 @@ def trait_candidates(judged: DataFrame, clock: str) -> DataFrame:
         "reason",
         F.col("told").alias("rule"),
         "calls",
-        time_of("first.", clock).alias("first_seen"),
+        "first_seen",
         time_of("last.", clock).alias("last_seen"),
         F.col("last.message_id").alias("message_id"),
     )
