@@ -53,6 +53,9 @@ WRITES = (
     SET_PROFILES,
 )
 
+#: What these tell of calls without an identity set, no retold set can put right.
+OF_NOBODY = (ACCOUNT_OBSERVATIONS, ACCOUNT_ACTIVITY)
+
 
 def run(night: Night) -> None:
     """Add what the new events say to the facts, then resolve who is who."""
@@ -67,7 +70,7 @@ def add_facts(night: Night) -> None:
 
     All anew where the rules of extraction or the order of calls changed. Where a call that was
     counted turned out to be a duplicate, no sum of parts is right for the set that it carried:
-    such sets are told of anew.
+    such sets are told of anew, and all accounts, of which calls without a set tell too.
     """
     lake, clock = night.lake, night.config.identity.order_by
     anew = is_stale(night)
@@ -78,7 +81,7 @@ def add_facts(night: Night) -> None:
     ask_anew(night, events, whole=anew or retold is not None)
     for table, transform in facts_told(night.config, night.tables).values():
         # A run that died may have left one table ahead of another, so each is asked.
-        whole = anew or is_behind(night, table)
+        whole = anew or is_behind(night, table) or (retold is not None and table in OF_NOBODY)
         rows = events if whole else events.where(F.col("batch") > told(night, table))
         if retold is not None and not whole:
             own = events.join(F.broadcast(retold), "identity_set", "left_semi")
