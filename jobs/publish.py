@@ -163,9 +163,6 @@ def published_rows(basis: Basis, terms: Terms, put: Put) -> None:
         basis.set_profiles,
         trait_rules(terms.config),
     )
-    sightings = basis.facts[SIGHTINGS.name].join(by_set, "identity_set", "left_semi")
-    totals = sets.summed(sightings, ["identity_set"], clock)
-    order = (sets.order_of("first.", clock), sets.order_of("last.", clock))
 
     identifiers = put(PROFILE_IDENTIFIERS, profile_identifiers(basis.identities, clock))
     told = basis.facts[TRAIT_OBSERVATIONS.name]
@@ -173,7 +170,8 @@ def published_rows(basis: Basis, terms: Terms, put: Put) -> None:
     judged = terms.store("trait_values", values).frame
     won = put(PROFILE_TRAITS, winning_traits(judged, clock, rules))
     put(PROFILE_TRAIT_CANDIDATES, trait_candidates(judged, clock))
-    plain = profiles(totals, by_set, identifiers, won, order, clock)
+    sightings = basis.facts[SIGHTINGS.name]
+    plain = profiles(sightings, by_set, identifiers, won, clock)
     rows = with_questions(with_typed_traits(plain, rules), basis, terms)
     put(PROFILES, rows, profile_columns(terms.config))
     if ACCOUNT_OBSERVATIONS.name in basis.facts:
@@ -182,6 +180,8 @@ def published_rows(basis: Basis, terms: Terms, put: Put) -> None:
     if CONSENT_OBSERVATIONS.name in basis.facts:
         said = basis.facts[CONSENT_OBSERVATIONS.name]
         known = basis.facts[IDENTITY_SETS.name]
+        own = sightings.join(by_set, "identity_set", "left_semi")
+        totals = sets.summed(own, ["identity_set"], clock)
         members = linking_sets(known, totals, by_set, basis.identities)
         consents = put(PROFILE_CONSENTS, profile_consents(said, by_set, members, clock))
         put(PROFILES_CONSENTED, consented(consents))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from lake.clock import time_of
+from lake.clock import in_order, time_of
 from lake.profiles.survivorship import LIST
 from lake.profiles.values import plain_text, typed_as
 
@@ -37,28 +37,36 @@ def profile_identifiers(identities: DataFrame, clock: str) -> DataFrame:
 
 
 def profiles(
-    set_totals: DataFrame,
+    sightings: DataFrame,
     set_profiles: DataFrame,
     identifiers: DataFrame,
     traits: DataFrame,
-    order: tuple[Column, Column],
     clock: str,
 ) -> DataFrame:
     """One row a profile: when it was seen, its identifiers by type, its traits as plain text.
 
-    In: per set its calls, first and last moment; ``set_profiles``; ``profile_identifiers``;
-    ``profile_traits``; the order of ``first`` and of ``last``, and the clock it goes by, which
-    ``first_seen`` and ``last_seen`` are told by too.
+    In: ``sightings``, ``set_profiles``, ``profile_identifiers``, ``profile_traits``; the clock
+    that orders calls, by which ``first_seen`` and ``last_seen`` are told too.
     """
+    first, last = (
+        F.struct(
+            time_of(f"{m}.", clock).alias("seen"),
+            in_order(f"{m}.", clock).alias("call"),
+            F.col(f"{m}.source").alias("source"),
+        )
+        for m in ("first", "last")
+    )
     seen = (
-        set_totals.join(set_profiles, "identity_set")
+        sightings.join(set_profiles.select("identity_set", "profile_id"), "identity_set")
         .groupBy("profile_id")
-        .agg(
-            F.min(time_of("first.", clock)).alias("first_seen"),
-            F.max(time_of("last.", clock)).alias("last_seen"),
-            F.sum("calls").alias("calls"),
-            F.min_by("first.source", order[0]).alias("first_source"),
-            F.max_by("last.source", order[1]).alias("last_source"),
+        .agg(F.min(first).alias("first"), F.max(last).alias("last"), F.sum("calls").alias("calls"))
+        .select(
+            "profile_id",
+            F.col("first.seen").alias("first_seen"),
+            F.col("last.seen").alias("last_seen"),
+            "calls",
+            F.col("first.source").alias("first_source"),
+            F.col("last.source").alias("last_source"),
         )
     )
     return (
