@@ -29,9 +29,11 @@ from deltalake.transaction import AddAction, RemoveAction
 from lake.errors import CommitError, LakeError
 from lake.io.files import File, Kernel, Layout, written
 from lake.io.objects import canonical_uri, objects_for
+from lake.io.ranges import in_ranges
 from lake.io.rewriting import DataFile, rewritten
 from lake.io.scratch import Stored, opened, store_list, stored, stored_frame
 from lake.schema import Column, Table
+from lake.tables import IDENTITY_SETS
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -50,6 +52,9 @@ STEPS = ("compact", "extract", "stitch", "publish")
 
 #: As many files are opened each for itself; of more, the log's statistics skip most.
 FEW_FILES = 64
+
+#: Identity sets for which one more file of each sorted table is written.
+RANGE_SETS = 100_000
 
 
 @dataclass(frozen=True)
@@ -568,7 +573,7 @@ class Lake:
         """One commit of conformed rows, made once; nothing if the table holds the transaction."""
         conformed = table.conform(frame)
         if table.sorted_by and not table.partitioned_by:
-            conformed = conformed.sort(*table.sorted_by)
+            conformed = in_ranges(conformed, table.sorted_by, self._ranges())
 
         def change() -> tuple[list[File], list[DataFile]]:
             return self._files(table, conformed), []
@@ -598,6 +603,12 @@ class Lake:
         except Exception as failure:
             self._settle(table, transaction, failure)
         self.after_commit(table.name, verb)
+
+    def _ranges(self) -> int:
+        """In how many ranges of their key the rows of a sorted table are written: by the number of
+        identity sets, which all tables of people grow with."""
+        most = int(self.spark.conf.get("spark.sql.shuffle.partitions") or 1)
+        return max(1, min(most, -(-self.tables.rows(IDENTITY_SETS) // RANGE_SETS)))
 
     def _layout(self, table: Table) -> Layout:
         """How files of this run lie in the table's folder, before a commit names them."""
