@@ -4,14 +4,14 @@ So each file holds a range of the key, and a reader that looks for one opens one
 sort finds the ranges by computing the rows once more, to take a sample of them: for a table of
 people that was up to half of the work. Most keys here are hashes, of which any range of the values
 holds as many as another of the same width: their leading bits are the range.
+
+Spark is imported where it is used: a lookup comes through here and needs none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
-
-from pyspark.sql import functions as F
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -26,6 +26,8 @@ _HASHES: Final = frozenset(
 def in_ranges(rows: DataFrame, key: Sequence[str], ranges: int) -> DataFrame:
     """The rows sorted by ``key``, whose first column decides the task: in that many ranges of it
     where it is a hash, else in ranges that Spark finds."""
+    from pyspark.sql import functions as F
+
     bits = _leading_bits(key[0], dict(rows.dtypes)[key[0]])
     if bits is None:
         return rows.sort(*key)
@@ -35,6 +37,8 @@ def in_ranges(rows: DataFrame, key: Sequence[str], ranges: int) -> DataFrame:
 
 def _leading_bits(name: str, kind: str) -> Column | None:
     """The first 32 bits of a hash as a number that orders as it does; None for other columns."""
+    from pyspark.sql import functions as F
+
     column = F.col(name)
     match kind:
         case _ if name not in _HASHES:
