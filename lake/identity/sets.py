@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from lake.clock import RECEIVED_AT, moment, order_of, time_of
+from lake.clock import RECEIVED_AT, order_of, sums_of_calls, time_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-__all__ = ["RECEIVED_AT", "identity_sets", "moment", "order_of", "sightings", "summed"]
+__all__ = ["RECEIVED_AT", "identity_sets", "order_of", "sightings", "summed"]
 
 
 def identity_sets(events: DataFrame) -> DataFrame:
@@ -28,15 +28,10 @@ def identity_sets(events: DataFrame) -> DataFrame:
 
 def sightings(events: DataFrame, clock: str) -> DataFrame:
     """Each identity set on each UTC day and batch: how many calls, the first and the last."""
-    order = order_of("", clock)
     return (
         events.where(F.col("identity_set").isNotNull())
         .groupBy("identity_set", F.to_date(time_of("", clock)).alias("day"), "batch")
-        .agg(
-            F.count(F.lit(1)).alias("calls"),
-            F.min_by(moment(), order).alias("first"),
-            F.max_by(moment(), order).alias("last"),
-        )
+        .agg(*sums_of_calls(clock))
     )
 
 

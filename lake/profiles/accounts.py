@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from lake.clock import moment, order_of, time_of
+from lake.clock import order_of, sums_of_calls, time_of
 from lake.profiles.traits import told_traits
 from lake.profiles.values import plain_text
 
@@ -38,33 +38,23 @@ def account_observations(events: DataFrame, clock: str) -> DataFrame:
     missing = F.lit(None).cast("string")
     member = own.withColumns({"trait": missing, "value": missing})
     traits = told_traits(own, "group", ("group_id",))
-    order = order_of("", clock)
     return (
         member.select(traits.columns)
         .unionByName(traits)
         .groupBy("identity_set", "group_id", "trait", "value", "source", "batch")
-        .agg(
-            F.count(F.lit(1)).alias("calls"),
-            F.min_by(moment(), order).alias("first"),
-            F.max_by(moment(), order).alias("last"),
-        )
+        .agg(*sums_of_calls(clock))
     )
 
 
 def account_activity(events: DataFrame, clock: str) -> DataFrame:
     """What calls say in an account's name: the columns of ``account_activity``."""
-    order = order_of("", clock)
     told = F.get_json_object("context", "$.groupId")
     return (
         events.where((F.col("type") != "group") & F.col("context").contains("groupId"))
         .withColumn("group_id", told)
         .where((F.col("group_id") != "") & ~F.col("group_id").rlike(_NO_ID))
         .groupBy("identity_set", "group_id", F.to_date(time_of("", clock)).alias("day"), "batch")
-        .agg(
-            F.count(F.lit(1)).alias("calls"),
-            F.min_by(moment(), order).alias("first"),
-            F.max_by(moment(), order).alias("last"),
-        )
+        .agg(*sums_of_calls(clock))
     )
 
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from lake.clock import in_order, moment, order_of, time_of
+from lake.clock import in_order, sums_of_calls, time_of
 from lake.language.tree import Calls, Computed, Property
 from lake.profiles.conditions import holds
 from lake.profiles.values import NUMBER
@@ -89,7 +89,6 @@ def activity(kept: Iterable[Measure], events: DataFrame, clock: str) -> DataFram
         )
         for m in kept
     ]
-    order = order_of("", clock)
     return (
         events.where(F.col("identity_set").isNotNull() & _any_of(kept))
         .select(
@@ -100,12 +99,10 @@ def activity(kept: Iterable[Measure], events: DataFrame, clock: str) -> DataFram
         .select("*", "fact.*")
         .groupBy("identity_set", "measure", "hour", "value", "batch")
         .agg(
-            F.count(F.lit(1)).alias("calls"),
+            *sums_of_calls(clock),
             F.sum("number").cast(SUM).alias("total"),
             F.min("number").alias("least"),
             F.max("number").alias("greatest"),
-            F.min_by(moment(), order).alias("first"),
-            F.max_by(moment(), order).alias("last"),
         )
     )
 

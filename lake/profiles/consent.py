@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyarrow as pa
 from pyspark.sql import functions as F
 
-from lake.clock import moment, order_of
+from lake.clock import order_of, sums_of_calls
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -30,7 +30,6 @@ def consent_observations(events: DataFrame, clock: str) -> DataFrame:
 
     Of every type of call; a preference that is neither true nor false says nothing.
     """
-    order = order_of("", clock)
     text = F.get_json_object("context", _PREFERENCES)
     return (
         events.where(
@@ -45,11 +44,7 @@ def consent_observations(events: DataFrame, clock: str) -> DataFrame:
         .groupBy(
             "identity_set", "category", (F.col("said") == "true").alias("given"), "source", "batch"
         )
-        .agg(
-            F.count(F.lit(1)).alias("calls"),
-            F.min_by(moment(), order).alias("first"),
-            F.max_by(moment(), order).alias("last"),
-        )
+        .agg(*sums_of_calls(clock))
     )
 
 

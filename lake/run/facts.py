@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from pyspark.sql import functions as F
-
+from lake.clock import sums_of_calls
 from lake.identity import sets
 from lake.profiles.accounts import account_activity, account_observations
 from lake.profiles.activity import activity
@@ -44,15 +43,10 @@ def identity_sets(events: DataFrame, _clock: str) -> DataFrame:
 
 def trait_observations(events: DataFrame, clock: str) -> DataFrame:
     """Each trait's value by identity set, source and batch: calls, the first and the last."""
-    order = sets.order_of("", clock)
     return (
         told_traits(events)
         .groupBy("identity_set", "trait", "value", "source", "batch")
-        .agg(
-            F.count(F.lit(1)).alias("calls"),
-            F.min_by(sets.moment(), order).alias("first"),
-            F.max_by(sets.moment(), order).alias("last"),
-        )
+        .agg(*sums_of_calls(clock))
     )
 
 
