@@ -118,8 +118,8 @@ def product_traits(folder: Path, out: Path) -> None:
     homes = spark.read.parquet(f"{folder}/set_profiles.parquet")
     write(judged_values(told, homes, RULES, CLOCK, AS_OF), out / "judged")
     judged = spark.read.parquet(f"{out}/judged")
-    write(winning_traits(judged, CLOCK, RULES), out / "winners")
-    write(trait_candidates(judged, CLOCK), out / "losers")
+    write(winning_traits(judged), out / "winners")
+    write(trait_candidates(judged), out / "losers")
 
 
 def product_profiles(folder: Path, out: Path) -> None:

@@ -168,8 +168,8 @@ def published_rows(basis: Basis, terms: Terms, put: Put) -> None:
     told = basis.facts[TRAIT_OBSERVATIONS.name]
     values = judged_values(told, by_set, rules, clock, terms.as_of)
     judged = terms.store("trait_values", values).frame
-    won = put(PROFILE_TRAITS, winning_traits(judged, clock, rules))
-    put(PROFILE_TRAIT_CANDIDATES, trait_candidates(judged, clock))
+    won = put(PROFILE_TRAITS, winning_traits(judged))
+    put(PROFILE_TRAIT_CANDIDATES, trait_candidates(judged))
     sightings = basis.facts[SIGHTINGS.name]
     plain = profiles(sightings, by_set, identifiers, won, clock)
     rows = with_questions(with_typed_traits(plain, rules), basis, terms)

@@ -31,6 +31,7 @@ Kernel = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 _GROUP_BYTES: Final = 32 << 20
 _FILE_BYTES: Final = 128 << 20
+_DICTIONARY_BYTES: Final = 64 << 10
 #: As many characters of a text are kept in statistics, as Delta's own writer does.
 _PREFIX: Final = 32
 
@@ -71,6 +72,8 @@ class Layout:
         """How pyarrow writes the files."""
         return {
             "compression": "zstd",
+            # A dictionary that grows beyond this is of a column that gains nothing by one.
+            "dictionary_pagesize_limit": _DICTIONARY_BYTES,
             "use_dictionary": True if self.dictionary is None else list(self.dictionary),
             "write_statistics": True if self.footer is None else list(self.footer),
         }

@@ -69,7 +69,7 @@ def stored_frame(
     The worker that runs the kernel writes its rows, which so never go through the JVM. Runs one
     job, besides those of the frame's own plan. Raises what Spark raises.
     """
-    return Stored.of(collected(frame, partial(_files, store, Layout(folder), kernel)))
+    return Stored.of(collected(frame, partial(_files, store, Layout(folder, footer=()), kernel)))
 
 
 def _files(

@@ -173,8 +173,7 @@ def computed_traits(
     parts = []
     if counted:
         own = _facts_of(counted, facts, set_profiles)
-        columns = [_reduced(a, _is_in(a, as_of)).alias(name) for name, a in counted.items()]
-        parts.append(own.groupBy("profile_id").agg(*columns))
+        parts.append(_of_numbers(own, counted, as_of))
     if valued:
         own = _facts_of(valued, facts, set_profiles)
         parts.append(_of_values(own, valued, clock, as_of))
@@ -190,6 +189,35 @@ def _facts_of(
     keys = sorted({measure_of(each).key for each in asked.values()})
     own = facts.where(F.col("measure").isin(keys))
     return own.join(set_profiles.select("identity_set", "profile_id"), "identity_set")
+
+
+def _of_numbers(own: DataFrame, asked: Mapping[str, Computed], as_of: datetime) -> DataFrame:
+    """How many calls there were and what their numbers come to, by profile."""
+    # A row is of one measure: a filter keeps it from the sums of all the others, where a null
+    # would be added to each of them. The conditions are columns, for a filter is written in SQL.
+    marked = own.select(
+        *("profile_id", "calls", "total", "least", "greatest"),
+        *(_is_in(each, as_of).alias(f"in_{n}") for n, each in enumerate(asked.values())),
+    )
+    reduced = {
+        "count": "coalesce({calls}, 0)",
+        "sum": "cast({total} as double)",
+        "avg": "cast({total} as double) / {calls}",
+        "min": "cast({least} as double)",
+        "max": "cast({greatest} as double)",
+    }
+    columns = [
+        F.expr(
+            reduced[each.reducer].format(
+                calls=f"sum(calls) filter (where in_{n})",
+                total=f"sum(total) filter (where in_{n})",
+                least=f"min(least) filter (where in_{n})",
+                greatest=f"max(greatest) filter (where in_{n})",
+            )
+        ).alias(name)
+        for n, (name, each) in enumerate(asked.items())
+    ]
+    return marked.groupBy("profile_id").agg(*columns)
 
 
 def _of_values(
@@ -234,7 +262,7 @@ def _is_in(asked: Computed, as_of: datetime) -> Column:
 
 
 def _reduced(asked: Computed, own: Column) -> Column:
-    """The aggregate over a profile's rows, of those that are ``own``."""
+    """The aggregate over a profile's values, of those that are ``own``."""
 
     def of(name: str) -> Column:
         return F.when(own, F.col(name))
@@ -242,11 +270,6 @@ def _reduced(asked: Computed, own: Column) -> Column:
     often = F.when(own & (F.col("calls") >= asked.least), F.struct(-F.col("calls"), "value"))
     values = F.array_sort(F.collect_list(of("value")))
     reduced: Mapping[str, Column] = {
-        "count": F.coalesce(F.sum(of("calls")), F.lit(0)),
-        "sum": F.sum(of("total")).cast("double"),
-        "avg": F.sum(of("total")).cast("double") / F.sum(of("calls")),
-        "min": F.min(of("least")).cast("double"),
-        "max": F.max(of("greatest")).cast("double"),
         "mode": F.min_by("value", often),
         "first": F.min_by("value", of("first")),
         "last": F.max_by("value", of("last")),

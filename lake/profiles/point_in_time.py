@@ -54,7 +54,7 @@ def profiles_as_of(
     by_then = judged(told.select(then, "trait", "value", "source", *one), rules, clock, time)
     entry = F.struct("trait", plain_text(F.col("value")).alias("value"))
     values = (
-        winning_traits(by_then, clock, rules)
+        winning_traits(by_then)
         .groupBy(F.substring_index("profile_id", "@", 1).alias("profile_id"), time.alias("time"))
         .agg(F.map_from_entries(F.array_sort(F.collect_list(entry))).alias("traits"))
     )

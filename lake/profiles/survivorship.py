@@ -30,9 +30,11 @@ from pyspark.sql import functions as F
 from lake.clock import in_order, time_of
 from lake.language.spelling import spellings
 from lake.profiles.values import date_in, number_in, plain_text, time_in
+from lake.tables import PROFILE_TRAIT_CANDIDATES, PROFILE_TRAITS
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
+    from pyspark.sql.window import WindowSpec
 
 LATEST = "latest"
 LIST = "list"
@@ -48,8 +50,6 @@ _BEATEN = {
     "highest": "lower",
     "lowest": "higher",
 }
-
-_MOMENT = ("received_at", "timestamp", "message_id")
 
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -155,16 +155,20 @@ def judged(told: DataFrame, rules: Sequence[TraitRule], clock: str, as_of: Colum
     """Every value of every trait of every profile, and why it does not survive.
 
     In: rows of what a profile was told, (profile_id, trait, value, source, calls, first, last), by
-    the names of declared traits; ``as_of`` over profile_id. Out: profile_id, trait, value, source,
-    calls, first_seen, ``first`` (where the rule goes by it) and ``last`` (a moment's two times and
-    message id), ``told`` (the rule as it is named) and ``reason``: null where the value survives.
-    One row a profile, trait, value and source. One shuffle; the traits are sorted twice: to add up
-    and to judge.
+    the names of declared traits; ``as_of`` over profile_id. Out: the columns of ``profile_traits``
+    and of ``profile_trait_candidates``: one row a profile, trait, value and source, ``reason``
+    being null where the value survives. A list is one row, and none for what is in it: it names
+    the call that told its newest value. Of a value that `first` chose the call is the first that
+    told it, of every other the last. One shuffle; the traits are sorted twice: to add up and to
+    judge.
     """
+    # Whole moments are wide: the first is carried only where a rule goes by it.
+    by_first = F.col("trait").isin([r.name for r in rules if r.rule in ("first", LIST)])
     values = (
         told.select(
             *("profile_id", "trait", "value", "source", "calls"),
-            in_order("first.", clock).alias("first"),
+            time_of("first.", clock).alias("first_seen"),
+            F.when(by_first, in_order("first.", clock)).alias("first"),
             in_order("last.", clock).alias("last"),
         )
         # All that follows keeps to this partitioning; Spark by itself would shuffle for each step.
@@ -172,6 +176,7 @@ def judged(told: DataFrame, rules: Sequence[TraitRule], clock: str, as_of: Colum
         .groupBy("profile_id", "trait", "value", "source")
         .agg(
             F.sum("calls").alias("calls"),
+            F.min("first_seen").alias("first_seen"),
             F.min("first").alias("first"),
             F.max("last").alias("last"),
         )
@@ -196,15 +201,44 @@ def judged(told: DataFrame, rules: Sequence[TraitRule], clock: str, as_of: Colum
     )
     running = F.when(F.col("lost").isNull(), F.struct("value", "source", "rank", "score"))
     winner = F.first(running, ignorenulls=True).over(whole)
-    first, last = (F.struct(*(f"{m}.{part}" for part in _MOMENT)) for m in ("first", "last"))
-    return values.select("*", winner.alias("winner")).select(
-        *("profile_id", "trait", "value", "source", "calls"),
-        time_of("first.", clock).alias("first_seen"),
-        F.when(F.col("rule").isin("first", LIST), first).alias("first"),
-        last.alias("last"),
-        _by_trait(special, lambda r: r.told, LATEST).alias("told"),
-        _reason().alias("reason"),
+    values = values.select("*", winner.alias("winner"))
+    if any(r.rule == LIST for r in special):
+        values = _with_lists(values, whole)
+    reason = _reason()
+    first = reason.isNull() & (F.col("rule") == "first")
+    call = F.when(first, F.col("first")).otherwise(F.col("last"))
+    return values.select(
+        *("profile_id", "trait"),
+        _published(special).alias("value"),
+        *(call[part].alias(part) for part in ("message_id", "received_at", "timestamp")),
+        _by_trait(special, lambda r: r.told, LATEST).alias("rule"),
+        *("source", reason.alias("reason"), "calls", "first_seen"),
+        time_of("last.", clock).alias("last_seen"),
     )
+
+
+def _with_lists(values: DataFrame, whole: WindowSpec) -> DataFrame:
+    """The values, of those that a list takes only the newest, with what the list takes as
+    ``entries``. ``whole``: the window of a profile's trait."""
+    own, entry = F.struct("last", "source", "value"), F.struct("first", "value")
+    newest = F.max(F.when(_is_listed(), own)).over(whole)
+    entries = F.collect_list(F.when(_is_listed(), entry)).over(whole)
+    values = values.select("*", newest.alias("newest"), entries.alias("entries"))
+    return values.where(~_is_listed() | (own == F.col("newest")))
+
+
+def _is_listed() -> Column:
+    """Whether a list takes the value."""
+    return (F.col("rule") == LIST) & F.col("lost").isNull()
+
+
+def _published(rules: Sequence[TraitRule]) -> Column:
+    """The value; of a list a JSON list of all, each once, in the order they were first told."""
+    if all(rule.rule != LIST for rule in rules):
+        return F.col("value")
+    texts = F.array_distinct(F.array_sort("entries")["value"])
+    whole = F.concat(F.lit("["), F.array_join(texts, ","), F.lit("]"))
+    return F.when(_is_listed(), whole).otherwise(F.col("value"))
 
 
 def _ranked(values: DataFrame, rules: Sequence[TraitRule]) -> DataFrame:
@@ -324,67 +358,11 @@ def _by_trait(
     return column
 
 
-def winning_traits(judged: DataFrame, clock: str, rules: Sequence[TraitRule] = ()) -> DataFrame:
-    """The columns of ``profile_traits``: of each profile's traits the value that survives.
-
-    In: what `judged_values` gives. A list names the call that told its newest value; `first`
-    names the first call that told the value, every other rule the last.
-    """
-    single = judged.where(F.col("reason").isNull())
-    lists = [r.name for r in rules if r.rule == LIST]
-    if lists:
-        whole = _lists(single.where(F.col("trait").isin(lists)), clock)
-        single = single.where(~F.col("trait").isin(lists)).unionByName(whole)
-    first = F.col("told").isin("first", "sources, first")
-    call = F.when(first, F.col("first")).otherwise(F.col("last"))
-    return single.withColumn("call", call).select(
-        "profile_id",
-        "trait",
-        "value",
-        F.col("call.message_id").alias("message_id"),
-        "source",
-        F.col("call.received_at").alias("received_at"),
-        F.col("call.timestamp").alias("timestamp"),
-        F.col("told").alias("rule"),
-    )
+def winning_traits(judged: DataFrame) -> DataFrame:
+    """The columns of ``profile_traits``: of each profile's traits the value that survives."""
+    return judged.where(F.col("reason").isNull()).select(*PROFILE_TRAITS.names)
 
 
-def _lists(values: DataFrame, clock: str) -> DataFrame:
-    """One row a profile and trait: a JSON list of its values, in the order they were first told."""
-    each = values.groupBy("profile_id", "trait", "value", "told").agg(
-        F.min(in_order("first.", clock)).alias("first"),
-        F.max(F.struct(in_order("last.", clock).alias("last"), "source")).alias("newest"),
-        F.sum("calls").alias("calls"),
-    )
-    whole = each.groupBy("profile_id", "trait", "told").agg(
-        F.array_sort(F.collect_list(F.struct("first", "value"))).alias("entries"),
-        F.min("first").alias("first"),
-        F.max("newest").alias("newest"),
-        F.sum("calls").alias("calls"),
-    )
-    texts = F.array_join(F.col("entries.value"), ",")
-    return whole.select(
-        *("profile_id", "trait", F.concat(F.lit("["), texts, F.lit("]")).alias("value")),
-        F.col("newest.source").alias("source"),
-        "calls",
-        time_of("first.", clock).alias("first_seen"),
-        F.struct(*(f"first.{part}" for part in _MOMENT)).alias("first"),
-        F.struct(*(f"newest.last.{part}" for part in _MOMENT)).alias("last"),
-        *("told", F.lit(None).cast("string").alias("reason")),
-    )
-
-
-def trait_candidates(judged: DataFrame, clock: str) -> DataFrame:
+def trait_candidates(judged: DataFrame) -> DataFrame:
     """The columns of ``profile_trait_candidates``: the values that were not taken, and why."""
-    return judged.where(F.col("reason").isNotNull()).select(
-        "profile_id",
-        "trait",
-        "value",
-        "source",
-        "reason",
-        F.col("told").alias("rule"),
-        "calls",
-        "first_seen",
-        time_of("last.", clock).alias("last_seen"),
-        F.col("last.message_id").alias("message_id"),
-    )
+    return judged.where(F.col("reason").isNotNull()).select(*PROFILE_TRAIT_CANDIDATES.names)

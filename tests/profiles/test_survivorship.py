@@ -63,9 +63,9 @@ def found(spark: SparkSession) -> Found:
         AS_OF,
     ).cache()
     names = {rule.name for rule in rules}
-    winners = [r.asDict() for r in winning_traits(judged, CLOCK, rules).collect()]
+    winners = [r.asDict() for r in winning_traits(judged).collect()]
     lost: dict[str, dict[str, str]] = {}
-    for r in trait_candidates(judged, CLOCK).collect():
+    for r in trait_candidates(judged).collect():
         if r["trait"] in names:
             lost.setdefault(r["profile_id"], {})[f"{r['value']} {r['source']}"] = r["reason"]
     return Found({r["profile_id"]: r for r in winners if r["trait"] in names}, lost)
