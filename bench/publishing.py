@@ -28,8 +28,8 @@ from lake.io.scratch import stored_frame
 from lake.io.session import spark_session
 from lake.language.parsing import audience, computed
 from lake.language.tree import computed_in
-from lake.profiles.activity import computed_traits, measure_of
-from lake.profiles.audiences import with_audiences, with_computed
+from lake.profiles.activity import measure_of, with_computed
+from lake.profiles.audiences import with_audiences
 from lake.profiles.survivorship import TraitRule, judged_values, trait_candidates, winning_traits
 
 AS_OF = datetime(2026, 3, 1, 10, tzinfo=UTC)
@@ -131,9 +131,9 @@ def product_profiles(folder: Path, out: Path) -> None:
     types = {name: each.type for name, each in asked.items()}
     conditions = {name: audience(said, types) for name, said in AUDIENCES.items()}
     assert not any(computed_in(each) for each in conditions.values())
-    found = computed_traits(activity, homes, asked, CLOCK, AS_OF)
     everyone = homes.select("profile_id").distinct()
-    rows = with_audiences(with_computed(everyone, found, asked), conditions, asked, AS_OF)
+    told = with_computed(everyone, activity, homes, asked, CLOCK, AS_OF)
+    rows = with_audiences(told, conditions, asked, AS_OF)
     write(rows, out / "profiles")
 
 

@@ -15,8 +15,8 @@ from lake.identity import changes, sets, spans
 from lake.io import publications, views
 from lake.io.delta import Lake
 from lake.profiles.accounts import account_members, accounts
-from lake.profiles.activity import computed_traits
-from lake.profiles.audiences import members, with_audiences, with_computed
+from lake.profiles.activity import with_computed
+from lake.profiles.audiences import members, with_audiences
 from lake.profiles.consent import consented, linking_sets, profile_consents
 from lake.profiles.snapshot import profile_identifiers, profiles, with_typed_traits
 from lake.profiles.survivorship import judged_values, trait_candidates, winning_traits
@@ -192,8 +192,7 @@ def with_questions(rows: DataFrame, basis: Basis, terms: Terms) -> DataFrame:
     config, questions = terms.config, asked(terms.config)
     if questions:
         told, clock = basis.facts[ACTIVITY.name], config.identity.order_by
-        found = computed_traits(told, basis.set_profiles, questions, clock, terms.as_of)
-        rows = with_computed(rows, found, questions)
+        rows = with_computed(rows, told, basis.set_profiles, questions, clock, terms.as_of)
     if config.audiences:
         rows = with_audiences(rows, config.conditions, questions, terms.as_of)
     return rows.select(*PROFILES.names, *(column.name for column in profile_columns(config)))

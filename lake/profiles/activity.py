@@ -19,7 +19,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property, reduce
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -154,32 +154,32 @@ def _number(measure: Measure) -> Column:
     return F.when(F.abs(found) < 10**18, found)
 
 
-def computed_traits(
+def with_computed(
+    profiles: DataFrame,
     facts: DataFrame,
     set_profiles: DataFrame,
     asked: Mapping[str, Computed],
     clock: str,
     as_of: datetime,
 ) -> DataFrame:
-    """What calls come to, of each profile with such calls: profile_id and a column for each name.
+    """The profiles with what their calls come to, a column for each name.
 
-    In: ``activity``, ``set_profiles``, what is asked by name, the clock that orders calls, the
-    time of the publication (UTC). A profile that has nothing of a measure has null, or a count
-    of 0; one that has nothing of any need have no row. Numbers are added up without a sort, and
-    values apart from them.
+    In: rows of profiles (profile_id), ``activity``, ``set_profiles``, what is asked by name, the
+    clock that orders calls, the time of the publication (UTC). A profile that has nothing of a
+    measure has null, or a count of 0. Numbers are added up without a sort, and values apart from
+    them; both are joined to the profiles, for to join them to each other would shuffle them again.
     """
     counted = {name: a for name, a in asked.items() if a.reducer in ("count", *_NUMBERS)}
     valued = {name: a for name, a in asked.items() if name not in counted}
-    parts = []
+    rows = profiles
     if counted:
         own = _facts_of(counted, facts, set_profiles)
-        parts.append(_of_numbers(own, counted, as_of))
+        rows = rows.join(_of_numbers(own, counted, as_of), "profile_id", "left")
     if valued:
         own = _facts_of(valued, facts, set_profiles)
-        parts.append(_of_values(own, valued, clock, as_of))
-    found = reduce(lambda a, b: a.join(b, "profile_id", "full"), parts)
+        rows = rows.join(_of_values(own, valued, clock, as_of), "profile_id", "left")
     counts = [name for name, a in asked.items() if a.reducer in ("count", "unique_count")]
-    return (found.fillna(0, subset=counts) if counts else found).select("profile_id", *asked)
+    return (rows.fillna(0, subset=counts) if counts else rows).select(*profiles.columns, *asked)
 
 
 def _facts_of(

@@ -17,15 +17,6 @@ if TYPE_CHECKING:
     from lake.language.tree import Condition
 
 
-def with_computed(
-    profiles: DataFrame, computed: DataFrame, asked: Mapping[str, Computed]
-) -> DataFrame:
-    """The profiles with what calls come to, a column for each name; counts are 0 for no calls."""
-    counts = [n for n, a in asked.items() if a.reducer in ("count", "unique_count")]
-    joined = profiles.join(computed, "profile_id", "left")
-    return joined.fillna(0, subset=counts) if counts else joined
-
-
 def with_audiences(
     profiles: DataFrame,
     audiences: Mapping[str, Condition],

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from lake.clock import moment
-from lake.profiles.survivorship import TraitRule, judged, named, winning_traits
+from lake.profiles.survivorship import TraitRule, in_short, judged, named, winning_traits
 from lake.profiles.traits import told_traits
 from lake.profiles.values import plain_text
 
@@ -51,7 +51,8 @@ def profiles_as_of(
     then = F.concat_ws("@", "profile_id", F.unix_micros("time")).alias("profile_id")
     one = (F.lit(1).alias("calls"), moment().alias("first"), moment().alias("last"))
     time = F.timestamp_micros(F.substring_index("profile_id", "@", -1).cast("bigint"))
-    by_then = judged(told.select(then, "trait", "value", "source", *one), rules, clock, time)
+    rows = in_short(told.select(then, "trait", "value", "source", *one), rules, clock)
+    by_then = judged(rows, rules, clock, time)
     entry = F.struct("trait", plain_text(F.col("value")).alias("value"))
     values = (
         winning_traits(by_then)

@@ -147,30 +147,38 @@ def judged_values(
     for the traits.
     """
     sets = set_profiles.select("identity_set", "profile_id")
-    told = named(observations, rules).join(sets, "identity_set")
+    told = in_short(named(observations, rules), rules, clock).join(sets, "identity_set")
     return judged(told, rules, clock, F.lit(as_of))
+
+
+def in_short(told: DataFrame, rules: Sequence[TraitRule], clock: str) -> DataFrame:
+    """The rows with what is to be judged of their moments, before anything moves them.
+
+    In: any columns and ``first`` and ``last``, moments. Out: instead of these two the time of the
+    first as ``first_seen``, and both as they compare; the first where a rule goes by it, else null.
+    """
+    by_first = F.col("trait").isin([r.name for r in rules if r.rule in ("first", LIST)])
+    return told.select(
+        *(F.col(name) for name in told.columns if name not in ("first", "last")),
+        time_of("first.", clock).alias("first_seen"),
+        F.when(by_first, in_order("first.", clock)).alias("first"),
+        in_order("last.", clock).alias("last"),
+    )
 
 
 def judged(told: DataFrame, rules: Sequence[TraitRule], clock: str, as_of: Column) -> DataFrame:
     """Every value of every trait of every profile, and why it does not survive.
 
-    In: rows of what a profile was told, (profile_id, trait, value, source, calls, first, last), by
-    the names of declared traits; ``as_of`` over profile_id. Out: the columns of ``profile_traits``
-    and of ``profile_trait_candidates``: one row a profile, trait, value and source, ``reason``
-    being null where the value survives. A list is one row, and none for what is in it: it names
-    the call that told its newest value. Of a value that `first` chose the call is the first that
-    told it, of every other the last. One shuffle; the traits are sorted twice: to add up and to
-    judge.
+    In: rows of what a profile was told, `in_short`: (profile_id, trait, value, source, calls,
+    first_seen, first, last), by the names of declared traits; ``as_of`` over profile_id. Out: the
+    columns of ``profile_traits`` and of ``profile_trait_candidates``: one row a profile, trait,
+    value and source, ``reason`` being null where the value survives. A list is one row, and none
+    for what is in it: it names the call that told its newest value. Of a value that `first` chose
+    the call is the first that told it, of every other the last. One shuffle; the traits are sorted
+    twice: to add up and to judge.
     """
-    # Whole moments are wide: the first is carried only where a rule goes by it.
-    by_first = F.col("trait").isin([r.name for r in rules if r.rule in ("first", LIST)])
     values = (
-        told.select(
-            *("profile_id", "trait", "value", "source", "calls"),
-            time_of("first.", clock).alias("first_seen"),
-            F.when(by_first, in_order("first.", clock)).alias("first"),
-            in_order("last.", clock).alias("last"),
-        )
+        told
         # All that follows keeps to this partitioning; Spark by itself would shuffle for each step.
         .repartition("profile_id", "trait")
         .groupBy("profile_id", "trait", "value", "source")

@@ -14,8 +14,8 @@ from ruamel.yaml import YAML
 
 from lake.language.parsing import audience, computed
 from lake.language.tree import computed_in
-from lake.profiles.activity import activity, computed_traits, measures
-from lake.profiles.audiences import with_audiences, with_computed
+from lake.profiles.activity import activity, measures, with_computed
+from lake.profiles.audiences import with_audiences
 from lake.tables import EVENTS
 
 FOLDER = Path(__file__).parents[1] / "cases"
@@ -63,8 +63,8 @@ def values(spark: SparkSession) -> dict[str, dict[str, Any]]:
     events = spark.createDataFrame(rows, ", ".join(f"{c} {kinds[c]}" for c in USED))
     facts = activity(measures(asked.values()), events, CLOCK)
     sets = spark.createDataFrame(homes, "identity_set binary, profile_id string")
-    found = computed_traits(facts, sets, asked, CLOCK, AS_OF)
-    shown = with_computed(sets.select("profile_id"), found, asked).collect()
+    found = with_computed(sets.select("profile_id"), facts, sets, asked, CLOCK, AS_OF)
+    shown = found.collect()
     return {row["profile_id"]: row.asDict() for row in shown}
 
 
