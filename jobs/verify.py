@@ -10,12 +10,13 @@ which it drops.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
+from jobs import profiles_sync
 from jobs.publish import Basis, Terms, published_rows
 from lake.config import Config
 from lake.errors import NotFound
@@ -26,13 +27,14 @@ from lake.io.delta import Lake
 from lake.io.lease import Lease
 from lake.io.session import spark_session
 from lake.profiles.accounts import accounts
+from lake.profiles.profiles_sync import identify_calls
 from lake.profiles.traits import added_up
 from lake.progress import Progress
 from lake.quality.comparison import differences
 from lake.run.facts import facts_told
 from lake.run.place import Place
 from lake.run.planning import facts_fingerprint
-from lake.run.resolution import Resolver
+from lake.run.resolution import Resolved, Resolver
 from lake.run.scope import Told, everything
 from lake.tables import (
     ACCOUNT_ACTIVITY,
@@ -43,6 +45,7 @@ from lake.tables import (
     EVENTS,
     IDENTITIES,
     IDENTITY_SETS,
+    PROFILE_TRAITS,
     SET_PROFILES,
     SIGHTINGS,
     TRAIT_OBSERVATIONS,
@@ -147,42 +150,53 @@ class Rebuild:
         found = resolver.resolved(everything(rebuilt, resolver, lake.scratch, every).facts)
         identities = lake.scratch("identities", found.identities).frame
         set_profiles = lake.scratch("set_profiles", found.set_profiles).frame
-        live = lake.read(IDENTITIES)
+        created = lake.scratch("created_profiles", found.created_profiles).frame
+        live, live_created = lake.read(IDENTITIES), lake.read(CREATED_PROFILES)
         if own is not None:
             # A guarded value's totals count sets that were not sampled.
             live = live.join(
                 touched.carried_by(rebuilt.identity_sets), ["type", "value"], "left_semi"
             )
             live, identities = (f.where("guard is null") for f in (live, identities))
+            looked_at = identities.select("component").distinct()
+            live_created = live_created.join(looked_at, "component", "left_semi")
         yield "state", IDENTITIES, live, identities
         yield "state", VIOLATIONS, of_own(lake.read(VIOLATIONS)), found.violations
-        created = lake.read(CREATED_PROFILES)
-        if own is not None:
-            looked_at = identities.select("component").distinct()
-            created = created.join(looked_at, "component", "left_semi")
-        yield "state", CREATED_PROFILES, created, found.created_profiles
+        yield "state", CREATED_PROFILES, live_created, created
         yield "state", SET_PROFILES, of_own(lake.read(SET_PROFILES)), set_profiles
 
-        published: list[tuple[Table, DataFrame]] = []
-
-        def put(table: Table, rows: DataFrame, more: tuple[Column, ...] = ()) -> DataFrame:
-            whole = table.extended(more)
-            stored = lake.scratch(table.name, whole.conform(rows)).frame
-            published.append((whole, stored))
-            return stored
-
-        terms = Terms(config, self.published_at, lake.scratch)
-        published_rows(Basis(facts, set_profiles, identities), terms, put)
-        profiles = identities.select("profile_id").where("profile_id is not null").distinct()
-        for table, rows in published:
+        as_it_is = found._replace(
+            identities=identities, set_profiles=set_profiles, created_profiles=created
+        )
+        published = self._published(facts, as_it_is, identify_calls(events))
+        ids = created.select(F.explode(F.array("segment_id", "profile_id")).alias("id")).distinct()
+        for table, rows in published.tables.values():
             live = lake.read(table)
             if own is not None:
-                live = live.join(profiles, "profile_id", "left_semi")
+                key = profiles_sync.key_of(table)
+                live = live.join(ids.withColumnRenamed("id", key), key, "left_semi")
             yield "published", table, live, rows
-        if own is None and ACCOUNT_OBSERVATIONS.name in facts:
-            made, done = facts[ACCOUNT_OBSERVATIONS.name], facts[ACCOUNT_ACTIVITY.name]
-            members = next(rows for table, rows in published if table.name == ACCOUNT_MEMBERS.name)
-            yield "published", ACCOUNTS, lake.read(ACCOUNTS), accounts(made, done, members, clock)
+
+    def _published(self, facts: Mapping[str, DataFrame], found: Resolved, calls: DataFrame) -> Made:
+        """What the tables of profiles, of accounts and of Profiles Sync should hold."""
+        lake, config, clock = self.lake, self.config, self.config.identity.order_by
+        made = Made(lake)
+        terms = Terms(config, self.published_at, lake.scratch)
+        published_rows(Basis(facts, found.set_profiles, found.identities), terms, made.put)
+        if self.sample is None and ACCOUNT_OBSERVATIONS.name in facts:
+            told, done = facts[ACCOUNT_OBSERVATIONS.name], facts[ACCOUNT_ACTIVITY.name]
+            made.put(ACCOUNTS, accounts(told, done, made.rows(ACCOUNT_MEMBERS), clock))
+        if config.profiles_sync.enabled:
+            basis = profiles_sync.Basis(
+                found.identities,
+                found.set_profiles,
+                found.created_profiles,
+                made.rows(PROFILE_TRAITS),
+                calls,
+            )
+            names = profiles_sync.trait_columns(lake.tables)
+            profiles_sync.sync_rows(basis, names, clock, made.put)
+        return made
 
     def _sampled_sets(self) -> DataFrame | None:
         """The sets of the sampled components; None for all."""
@@ -193,6 +207,25 @@ class Rebuild:
         linking = chosen.where("component is not null").select("type", "value")
         sets = touched.sets_with(self.lake.read(IDENTITY_SETS), linking)
         return self.lake.scratch("sampled", sets).frame
+
+
+@dataclass(frozen=True)
+class Made:
+    """What the published tables should hold, by name, stored as it is handed over."""
+
+    lake: Lake
+    tables: dict[str, tuple[Table, DataFrame]] = field(default_factory=dict)
+
+    def put(self, table: Table, rows: DataFrame, more: tuple[Column, ...] = ()) -> DataFrame:
+        """Take a table's rows (see `Put`)."""
+        whole = table.extended(more)
+        stored = self.lake.scratch(table.name, whole.conform(rows)).frame
+        self.tables[table.name] = whole, stored
+        return stored
+
+    def rows(self, table: Table) -> DataFrame:
+        """The rows of a table that was handed over."""
+        return self.tables[table.name][1]
 
 
 def _compared(

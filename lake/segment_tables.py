@@ -62,7 +62,7 @@ PROFILES_SYNC_ID_GRAPH_UPDATES = _synced(
 PROFILES_SYNC_EXTERNAL_ID_MAPPING_UPDATES = _synced(
     "external_id_mapping_updates",
     "Every identifier and the call that brought it to a profile.",
-    ("external_id_hash",),
+    ("external_id_hash", "external_id_type", "external_id_value"),
     _HASH,
     _ID_TYPE,
     _ID_VALUE,
@@ -143,7 +143,7 @@ PROFILES_SYNC_ID_GRAPH = _synced(
 PROFILES_SYNC_EXTERNAL_ID_MAPPING = _synced(
     "external_id_mapping",
     "Every identifier and the profile it belongs to now.",
-    ("external_id_hash",),
+    ("external_id_hash", "external_id_type", "external_id_value"),
     _CANONICAL,
     _ID_VALUE,
     _ID_TYPE,

@@ -3,7 +3,7 @@
     created_profiles ─► id_graph_updates · id_graph · profile_merges
     identities ───────► external_id_mapping_updates · external_id_mapping · user_identifiers
     profile_traits ───► user_traits · profile_traits
-    identify calls ───► profile_traits_updates
+    identify_calls ───► profile_traits_updates
 
 Columns and their meaning are in `lake.segment_tables`. A row is dated by the call that made it:
 ``timestamp`` is when that happened, ``received_at`` when it arrived, and ``seq`` sorts rows in the
@@ -17,6 +17,7 @@ one name, the value told last counts.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
@@ -27,7 +28,7 @@ import msgspec
 import pyarrow as pa
 from pyspark.sql import functions as F
 
-from lake.clock import order_of
+from lake.clock import moment, order_of
 from lake.profiles.values import plain_text
 from lake.schema import arrow_type
 from lake.tables import MOMENT_TYPE
@@ -49,7 +50,7 @@ _ARROW = pa.schema(
 )
 _ROWS = 10_000
 
-#: As many traits have a column; the others are in `user_traits` alone.
+#: So many columns there are at most; the other traits are in `user_traits` alone.
 MOST_COLUMNS = 1000
 
 
@@ -142,13 +143,26 @@ def user_traits(profile_traits: DataFrame, clock: str) -> DataFrame:
     )
 
 
-def column_names(traits: Iterable[str], taken: Sequence[str]) -> dict[str, str]:
-    """Each trait's column in the wide tables; ``taken`` are the names of other columns there.
+def column_names(
+    calls: Mapping[str, int], taken: Sequence[str], most: int = MOST_COLUMNS
+) -> dict[str, str]:
+    """The column in the wide tables of each trait that has one; ``taken`` are the names of other
+    columns there, ``calls`` how many calls told each trait.
 
-    >>> column_names(["firstName", "first_name", "1st", "seq"], ["seq"])
-    {'firstName': 'first_name', 'first_name': 'first_name', '1st': '_1st', 'seq': 'trait_seq'}
+    Of more columns than ``most`` those have a place that most calls told, so the columns that
+    there are decide which traits are in them.
+
+    >>> column_names({"firstName": 1, "first_name": 2, "1st": 2, "seq": 1, "age": 1}, ["seq"], 3)
+    {'firstName': 'first_name', 'first_name': 'first_name', '1st': '_1st', 'age': 'age'}
+    >>> column_names({"seq": 1}, ["seq"])
+    {'seq': 'trait_seq'}
     """
-    return {trait: _column_name(trait, taken) for trait in traits}
+    names = {trait: _column_name(trait, taken) for trait in calls}
+    told = Counter[str]()
+    for trait, column in names.items():
+        told[column] += calls[trait]
+    kept = set(sorted(told, key=lambda column: (-told[column], column))[:most])
+    return {trait: column for trait, column in names.items() if column in kept}
 
 
 def _column_name(trait: str, taken: Sequence[str]) -> str:
@@ -184,28 +198,29 @@ def wide_traits(
     )
 
 
+def identify_calls(events: DataFrame) -> DataFrame:
+    """The calls that tell traits of a person: (identity_set, moment, traits, batch)."""
+    own = events.where("type = 'identify' and identity_set is not null")
+    return own.select("identity_set", moment().alias("moment"), "traits", "batch")
+
+
 def traits_updates(
-    events: DataFrame,
+    identified: DataFrame,
     set_profiles: DataFrame,
     created: DataFrame,
     names: Mapping[str, str],
     clock: str,
 ) -> DataFrame:
-    """The wide ``profile_traits_updates``, from all identify calls and all merges.
+    """The wide ``profile_traits_updates``, from the identify calls and the merges of profiles.
 
-    A call that merges and tells traits gives one row: the profile that is left, with both. The
-    calls are folded in order, a profile at a time, by an Arrow kernel; a task holds the traits of
-    one profile. Cost: every identify call is read.
+    In: `identify_calls`, and what `column_names` gives. A call that merges and tells traits gives
+    one row: the profile that is left, with both. The calls are folded in order, a profile at a
+    time, by an Arrow kernel; a task holds the traits of one profile.
     """
-    order = ["received_at", "timestamp", "message_id", "source", "type", "event"]
-    calls = (
-        events.where("type = 'identify'")
-        .join(set_profiles, "identity_set")
-        .select(
-            "profile_id", F.struct(*order).alias("moment"), "segment_id", "traits",
-            F.lit(None).cast("string").alias("into"),
-        )
-    )  # fmt: skip
+    missing = F.lit(None).cast("string")
+    calls = identified.join(set_profiles, "identity_set").select(
+        "profile_id", "moment", "segment_id", "traits", missing.alias("into")
+    )
     merges = created.where("merged_into is not null").select(
         "profile_id",
         F.col("merged").alias("moment"),
@@ -240,9 +255,9 @@ def _folded(names: dict[str, str], batches: Iterable[pa.RecordBatch]) -> Iterato
     for (profile, _), call in groupby(_rows(batches), key=itemgetter(0, 1)):
         if profile != whose:
             whose, state = profile, _State(names)
-        for _, _, segment, into, text, moment in call:
+        for _, _, segment, into, text, when in call:
             owner = state.merge(segment, into) if into else state.tell(segment, text)
-            row = owner, moment, state.shown(owner)
+            row = owner, when, state.shown(owner)
         done.append(row)
         if len(done) >= _ROWS:
             yield _batch(done)

@@ -11,9 +11,11 @@ import duckdb
 import pytest
 from pyspark.sql import SparkSession
 
+from jobs.verify import verify
+from lake.progress import Progress
 from lake.segment_tables import PROFILES_SYNC
 from tests.support.cases import CASES
-from tests.support.nights import Site, land, site
+from tests.support.nights import Site, copied, land, site
 
 WORKED = json.loads((CASES / "worked" / "segment_profiles_sync_case.json").read_text("utf-8"))
 EXPECTED = WORKED["expect"]
@@ -220,3 +222,26 @@ def test_every_table_of_the_publication_has_a_view_pinned_to_its_version(synced:
         tables = [s for s in told if pin in s]
         assert len(tables) == len(shown)
         assert all(f"{pin} {v}" in "".join(tables) for v in shown.values())
+
+
+#: A table, and what is done to one of its rows.
+TAMPERED = {
+    "id_graph_updates": "triggering_event_id",
+    "external_id_mapping_updates": "id",
+    "profile_traits_updates": "first_name",
+    "user_traits": "value",
+    "user_identifiers": "seq",
+    "profile_merges": "seq",
+    "id_graph": "seq",
+    "external_id_mapping": "canonical_segment_id",
+    "profile_traits": "email",
+}
+
+
+def test_a_row_altered_by_hand_is_found_in_each_of_the_nine(synced: Site, tmp_path: Path) -> None:
+    lake = copied(synced, tmp_path)
+    for name, column in TAMPERED.items():
+        lake.tamper(f"profiles_sync/{name}", column)
+    found = verify(lake.place.config, sample=1.0, progress=Progress(quiet=True))
+    off = {t["table"]: t["differences"] for t in found["tables"] if t["differences"]}
+    assert off == dict.fromkeys((f"profiles_sync_{name}" for name in TAMPERED), 1)

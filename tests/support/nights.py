@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
+import deltalake
 import pyarrow as pa
 
 from jobs import PIPELINE, steps
@@ -135,6 +136,18 @@ class Site:
         """The newest version of any table, whole."""
         found = self.tables.query("select * from t", t=(table(name), None)).to_pylist()
         return [dict(row) for row in found]
+
+    def tamper(self, name: str, column: str) -> None:
+        """Change one column of one row of a table by hand."""
+        opened = self.tables.open(table(name))
+        assert opened is not None
+        found = self.tables.query("select * from t", t=(table(name), None))
+        values = found[column].to_pylist()
+        values[0] = values[0] + 1 if isinstance(values[0], int) else f"{values[0]}0"
+        schema = pa.schema(opened.schema())
+        at = schema.get_field_index(column)
+        changed = found.set_column(at, column, pa.array(values, schema.field(at).type))
+        deltalake.write_deltalake(opened, changed.cast(schema), mode="overwrite")
 
     def counts(self) -> dict[str, int]:
         """Lines in all, and in each of the three places a line can be."""
