@@ -1,6 +1,10 @@
 """The merge history, identities, traits → the tables of Segment's Profiles Sync, where enabled.
 
-A part of `publish`: its tables are candidates like the others and belong to the publication.
+A part of `publish`: its tables are candidates like the others and belong to the publication. A
+night that resolved what it touched replaces the rows of the profiles that it touched. Cost: as
+for the other tables of profiles; besides, a scan of `identify_calls`, and one of what traits
+there are in `trait_observations`. The two wide tables are written whole where a trait comes or
+goes that has a column.
 """
 
 from __future__ import annotations
@@ -8,6 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from pyspark.sql import functions as F
+
+from lake.io import publications
 from lake.profiles import profiles_sync as sync
 from lake.schema import Column
 from lake.segment_tables import (
@@ -25,7 +32,7 @@ from lake.segment_tables import (
 )
 from lake.tables import (
     CREATED_PROFILES,
-    EVENTS,
+    IDENTIFY_CALLS,
     IDENTITIES,
     PROFILE_TRAITS,
     SET_PROFILES,
@@ -36,17 +43,27 @@ from lake.tables import (
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from jobs.publish import Put
+    from jobs.publish import Change, Put
     from lake.io.delta import Tables
     from lake.run.night import Night
     from lake.schema import Table
 
-READS = (EVENTS, IDENTITIES, SET_PROFILES, CREATED_PROFILES, TRAIT_OBSERVATIONS, PROFILE_TRAITS)
+READS = (
+    CREATED_PROFILES,
+    IDENTIFY_CALLS,
+    IDENTITIES,
+    PROFILE_TRAITS,
+    SET_PROFILES,
+    TRAIT_OBSERVATIONS,
+)
 WRITES = PROFILES_SYNC
+
+#: The tables with a column for each trait.
+WIDE = (PROFILES_SYNC_PROFILE_TRAITS, PROFILES_SYNC_PROFILE_TRAITS_UPDATES)
 
 
 class Basis(NamedTuple):
-    """What the rows are made from, tables by their names; ``identify_calls``: see there.
+    """What the rows are made from, each table by its name.
 
     Restricted to some profiles, these give the rows of those, and the same ones.
     """
@@ -58,24 +75,67 @@ class Basis(NamedTuple):
     identify_calls: DataFrame
 
 
-def write(night: Night) -> None:
-    """Write the nine tables and, beside them, what their columns say."""
+def write(night: Night, change: Change) -> None:
+    """Write the nine tables, all or what can have changed, and what their columns say."""
     lake, once = night.lake, night.transaction("publish")
-
-    def put(table: Table, rows: DataFrame, more: tuple[Column, ...] = ()) -> DataFrame:
-        lake.replace(table, rows, once, more)
-        return lake.read(table)
-
-    basis = Basis(
+    names, clock = trait_columns(night.tables), night.config.identity.order_by
+    keys = touched_ids(night, change)
+    every = Basis(
         lake.read(IDENTITIES),
         lake.read(SET_PROFILES),
         lake.read(CREATED_PROFILES),
         lake.read(PROFILE_TRAITS),
-        sync.identify_calls(lake.read(EVENTS)),
+        lake.read(IDENTIFY_CALLS),
     )
-    sync_rows(basis, trait_columns(night.tables), night.config.identity.order_by, put)
+    basis = every if keys is None else restricted(every, night, change)
+    wide = every if has_other_columns(night, names) else basis
+
+    def put(table: Table, rows: DataFrame, more: tuple[Column, ...] = ()) -> DataFrame:
+        if keys is None or (table in WIDE and wide is every):
+            lake.replace(table, rows, once, more)
+        else:
+            key = key_of(table)
+            own = keys.select(F.col("segment_id").alias(key))
+            lake.update(table, own, rows, once, more, named=f"touched_by_{key}")
+        return lake.read(table)
+
+    sync_rows(basis, names, clock, put, wide)
     guide = f"{night.tables.root.rstrip('/')}/{FOLDER}/README.md"
     night.place.objects.put(guide, dictionary(PROFILES_SYNC).encode())
+
+
+def touched_ids(night: Night, change: Change) -> DataFrame | None:
+    """The ids whose rows the night can have changed: (segment_id); None for all.
+
+    A row is of one created profile, or of the one that it belongs to, and both are of one raw
+    component. So the rows that go are those of ids that the touched profiles had, as published
+    last: whatever comes in their place is made from the touched profiles as they are now.
+    """
+    if change.profiles is None:
+        return None
+    shown = publications.versions(night.tables, night.plan.publication - 1)
+    before = change.of(night.lake.read(CREATED_PROFILES, shown[CREATED_PROFILES.name]))
+    both = F.explode(F.array("segment_id", "profile_id"))
+    return before.select(both.alias("segment_id")).distinct()
+
+
+def restricted(every: Basis, night: Night, change: Change) -> Basis:
+    """What the rows of the touched profiles are made from."""
+    store = night.lake.scratch
+    return Basis(
+        change.basis.identities,
+        change.basis.set_profiles,
+        store("touched_created", change.of(every.created_profiles)).frame,
+        store("touched_traits", change.of(every.profile_traits)).frame,
+        every.identify_calls,
+    )
+
+
+def has_other_columns(night: Night, names: Mapping[str, str]) -> bool:
+    """Whether the wide tables had other columns when the night was planned."""
+    table = PROFILES_SYNC_PROFILE_TRAITS
+    before = night.tables.columns(table, night.plan.versions.get(table.name))
+    return set(before) != {*table.names, *names.values()}
 
 
 def trait_columns(tables: Tables) -> dict[str, str]:
@@ -95,8 +155,14 @@ def key_of(table: Table) -> str:
     return next(name for name in ids if name in table.names)
 
 
-def sync_rows(basis: Basis, names: Mapping[str, str], clock: str, put: Put) -> None:
-    """Hand every table of Profiles Sync and its rows to ``put``; ``names``: see `trait_columns`."""
+def sync_rows(
+    basis: Basis, names: Mapping[str, str], clock: str, put: Put, wide: Basis | None = None
+) -> None:
+    """Hand every table of Profiles Sync and its rows to ``put``.
+
+    ``names``: see `trait_columns`; ``wide``: what the wide tables are made from, where that is
+    more than the others are.
+    """
     created, identities, traits = basis.created_profiles, basis.identities, basis.profile_traits
     put(PROFILES_SYNC_ID_GRAPH_UPDATES, sync.id_graph_updates(created, clock))
     put(PROFILES_SYNC_ID_GRAPH, sync.id_graph(created, clock))
@@ -107,11 +173,11 @@ def sync_rows(basis: Basis, names: Mapping[str, str], clock: str, put: Put) -> N
     put(PROFILES_SYNC_USER_IDENTIFIERS, sync.user_identifiers(identities, clock))
     put(PROFILES_SYNC_USER_TRAITS, sync.user_traits(traits, clock))
 
-    columns = sorted(set(names.values()))
+    own = wide or basis
+    created, columns = own.created_profiles, sorted(set(names.values()))
     more = tuple(Column(n, "string", "A trait as plain text.", personal=True) for n in columns)
-    spark = created.sparkSession
-    named = spark.createDataFrame(list(names.items()), "trait string, column string")
-    held = sync.wide_traits(traits, created, named, columns)
+    named = created.sparkSession.createDataFrame(list(names.items()), "trait string, column string")
+    held = sync.wide_traits(own.profile_traits, created, named, columns)
     put(PROFILES_SYNC_PROFILE_TRAITS, held, more)
-    told = sync.traits_updates(basis.identify_calls, basis.set_profiles, created, names, clock)
+    told = sync.traits_updates(own.identify_calls, own.set_profiles, created, names, clock)
     put(PROFILES_SYNC_PROFILE_TRAITS_UPDATES, told, more)

@@ -108,7 +108,7 @@ def run(night: Night) -> None:
     write_history(night, told)
     published = PUBLISHED
     if night.config.profiles_sync.enabled:
-        profiles_sync.write(night)
+        profiles_sync.write(night, told)
         published += profiles_sync.WRITES
     check_conservation(night, told)
     with night.progress.stage("quality"):

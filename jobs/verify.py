@@ -27,7 +27,6 @@ from lake.io.delta import Lake
 from lake.io.lease import Lease
 from lake.io.session import spark_session
 from lake.profiles.accounts import accounts
-from lake.profiles.profiles_sync import identify_calls
 from lake.profiles.traits import added_up
 from lake.progress import Progress
 from lake.quality.comparison import differences
@@ -43,6 +42,7 @@ from lake.tables import (
     ACCOUNTS,
     CREATED_PROFILES,
     EVENTS,
+    IDENTIFY_CALLS,
     IDENTITIES,
     IDENTITY_SETS,
     PROFILE_TRAITS,
@@ -168,7 +168,7 @@ class Rebuild:
         as_it_is = found._replace(
             identities=identities, set_profiles=set_profiles, created_profiles=created
         )
-        published = self._published(facts, as_it_is, identify_calls(events))
+        published = self._published(facts, as_it_is)
         ids = created.select(F.explode(F.array("segment_id", "profile_id")).alias("id")).distinct()
         for table, rows in published.tables.values():
             live = lake.read(table)
@@ -177,7 +177,7 @@ class Rebuild:
                 live = live.join(ids.withColumnRenamed("id", key), key, "left_semi")
             yield "published", table, live, rows
 
-    def _published(self, facts: Mapping[str, DataFrame], found: Resolved, calls: DataFrame) -> Made:
+    def _published(self, facts: Mapping[str, DataFrame], found: Resolved) -> Made:
         """What the tables of profiles, of accounts and of Profiles Sync should hold."""
         lake, config, clock = self.lake, self.config, self.config.identity.order_by
         made = Made(lake)
@@ -192,7 +192,7 @@ class Rebuild:
                 found.set_profiles,
                 found.created_profiles,
                 made.rows(PROFILE_TRAITS),
-                calls,
+                facts[IDENTIFY_CALLS.name],
             )
             names = profiles_sync.trait_columns(lake.tables)
             profiles_sync.sync_rows(basis, names, clock, made.put)

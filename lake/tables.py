@@ -303,6 +303,23 @@ CONSENT_OBSERVATIONS = Table(
     ),
 )
 
+IDENTIFY_CALLS = Table(
+    name="identify_calls",
+    about="The identify calls of identity sets and what each told, for Profiles Sync.",
+    grain=("message_id",),
+    writer="stitch",
+    columns=(
+        _SET,
+        _MESSAGE_ID,
+        Column("received_at", "timestamp", "When the call arrived."),
+        Column("timestamp", "timestamp", "When it happened; null where unknown."),
+        _SOURCE,
+        Column("event", "string", "As in events."),
+        Column("traits", "string", "`traits` as its exact JSON text.", personal=True),
+        _BATCH,
+    ),
+)
+
 IDENTITIES = Table(
     name="identities",
     about="Every identifier: what it is linked to now, or why it links nothing.",
@@ -716,6 +733,7 @@ TABLES: tuple[Table, ...] = (
     ACCOUNT_OBSERVATIONS,
     ACCOUNT_ACTIVITY,
     CONSENT_OBSERVATIONS,
+    IDENTIFY_CALLS,
     IDENTITIES,
     VIOLATIONS,
     SHARED_VALUES,

@@ -231,7 +231,7 @@ def committed(job: str) -> set[str]:
                 written.add(call.args[0].id)
     # What follows from events is written in a loop, by the one job whose they are.
     accounts = {"account_observations", "account_activity"}
-    optional = {*accounts, "activity", "consent_observations"}
+    optional = {*accounts, "activity", "consent_observations", "identify_calls"}
     facts = FACTS.keys() | optional if job == "stitch" else set()
     return {t.name for t in TABLES if t.name.upper() in written} | facts
 

@@ -218,7 +218,7 @@ class ProfilesSync(Settings):
     enabled: Switch = Field(
         default=False,
         description="Also publish the nine tables of Segment's Profiles Sync, by their names and "
-        "columns. Every night reads all identify calls for them.",
+        "columns. Their history needs a copy of every identify call, `identify_calls`.",
     )
 
 

@@ -147,6 +147,12 @@ class Tables:
         counts = pa.table(opened.get_add_actions(flatten=True)).column("num_records").to_pylist()
         return sum(counts)
 
+    def columns(self, table: Table, version: int | None = None) -> tuple[str, ...]:
+        """The names of the columns of a version, those of a configuration too; none where there
+        is no table."""
+        opened = self.open(table, version)
+        return () if opened is None else tuple(f.name for f in opened.schema().fields)
+
     def query(self, sql: str, **tables: tuple[Table, int | None]) -> pa.Table:
         """The answer of DataFusion to a query over tables at versions, as Arrow.
 
@@ -456,13 +462,15 @@ class Lake:
         rows: DataFrame,
         transaction: Transaction,
         more: tuple[Column, ...] = (),
+        named: str | None = None,
     ) -> None:
         """Put ``rows`` in the place of all rows whose key is among ``keys``, in one commit, once.
 
         ``keys`` has columns of the table, as many as make a key, none of them null; the first is
         the one that tells rows apart best. It is stored first, and every worker holds it. Files
         without such a row stay; what the others lose is written anew, which costs their size.
-        ``more`` are columns that the configuration adds; the table must have them already.
+        ``more`` are columns that the configuration adds; the table must have them already. Keys
+        that are ``named`` are stored once for all tables that are given them by this name.
         """
         table = table.extended(more)
         conformed = table.conform(rows)
@@ -472,7 +480,7 @@ class Lake:
             conformed = spread.sortWithinPartitions(*table.sorted_by)
 
         def change() -> tuple[list[File], list[DataFile]]:
-            gone = self._stored(f"{table.name}_keys", partial(stored_frame, keys)).files
+            gone = self._stored(named or f"{table.name}_keys", partial(stored_frame, keys)).files
             before = self.tables.files(table)
             added = self._files(table, conformed)
             changed = rewritten(

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 _SOURCE = ("id", "name", "slug")
+_CALL = ("message_id", "received_at", "timestamp", "source", "event")
 _traits = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _text = msgspec.json.Decoder(str)
 
@@ -198,14 +199,14 @@ def wide_traits(
     )
 
 
-def identify_calls(events: DataFrame) -> DataFrame:
-    """The calls that tell traits of a person: (identity_set, moment, traits, batch)."""
+def identify_calls(events: DataFrame, _clock: str) -> DataFrame:
+    """The calls that tell traits of a person: the columns of ``identify_calls``."""
     own = events.where("type = 'identify' and identity_set is not null")
-    return own.select("identity_set", moment().alias("moment"), "traits", "batch")
+    return own.select("identity_set", *_CALL, "traits", "batch")
 
 
 def traits_updates(
-    identified: DataFrame,
+    identify_calls: DataFrame,
     set_profiles: DataFrame,
     created: DataFrame,
     names: Mapping[str, str],
@@ -213,13 +214,14 @@ def traits_updates(
 ) -> DataFrame:
     """The wide ``profile_traits_updates``, from the identify calls and the merges of profiles.
 
-    In: `identify_calls`, and what `column_names` gives. A call that merges and tells traits gives
+    In: ``identify_calls``, and what `column_names` gives. A call that merges and tells traits gives
     one row: the profile that is left, with both. The calls are folded in order, a profile at a
     time, by an Arrow kernel; a task holds the traits of one profile.
     """
     missing = F.lit(None).cast("string")
-    calls = identified.join(set_profiles, "identity_set").select(
-        "profile_id", "moment", "segment_id", "traits", missing.alias("into")
+    own = identify_calls.join(set_profiles, "identity_set").withColumn("type", F.lit("identify"))
+    calls = own.select(
+        "profile_id", moment().alias("moment"), "segment_id", "traits", missing.alias("into")
     )
     merges = created.where("merged_into is not null").select(
         "profile_id",

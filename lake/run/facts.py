@@ -15,6 +15,7 @@ from lake.identity import sets
 from lake.profiles.accounts import account_activity, account_observations
 from lake.profiles.activity import activity
 from lake.profiles.consent import consent_observations
+from lake.profiles.profiles_sync import identify_calls
 from lake.profiles.traits import told_traits
 from lake.run.rules import measured
 from lake.schema import Table
@@ -24,6 +25,7 @@ from lake.tables import (
     ACTIVITY,
     CONSENT_OBSERVATIONS,
     EVENTS,
+    IDENTIFY_CALLS,
     IDENTITY_SETS,
     SIGHTINGS,
     TRAIT_OBSERVATIONS,
@@ -63,6 +65,8 @@ def facts(config: Config) -> dict[str, Fact]:
         found[ACTIVITY.name] = (ACTIVITY, partial(activity, kept))
     if config.consent:
         found[CONSENT_OBSERVATIONS.name] = (CONSENT_OBSERVATIONS, consent_observations)
+    if config.profiles_sync.enabled:
+        found[IDENTIFY_CALLS.name] = (IDENTIFY_CALLS, identify_calls)
     return {**found, SIGHTINGS.name: FACTS[SIGHTINGS.name]}
 
 

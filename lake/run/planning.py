@@ -22,6 +22,7 @@ from lake.io.control import Landed, Plan
 from lake.io.delta import Tables
 from lake.run.place import Place
 from lake.run.rules import extraction, fingerprints, measured, trait_rules
+from lake.segment_tables import PROFILES_SYNC
 from lake.tables import (
     CREATED_PROFILES,
     EVENTS,
@@ -135,9 +136,10 @@ def _is_published(tables: Tables, newest: int, config: Config) -> bool:
     """Whether readers see the newest rows of profiles, and by the rules of this configuration."""
     seen = publications.versions(tables, newest)
     made = tables.notes(PROFILES).get("profiles")
+    about = [*PROFILE_TABLES, IDENTITY_HISTORY]
+    about += PROFILES_SYNC if config.profiles_sync.enabled else ()
     return made == config.profiles_fingerprint and all(
-        t.name in seen and tables.is_as_at(t, seen[t.name])
-        for t in (*PROFILE_TABLES, IDENTITY_HISTORY)
+        t.name in seen and tables.is_as_at(t, seen[t.name]) for t in about
     )
 
 

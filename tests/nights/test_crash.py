@@ -25,6 +25,7 @@ from lake.tables import (
     ACTIVITY,
     AUDIENCE_MEMBERS,
     CONSENT_OBSERVATIONS,
+    IDENTIFY_CALLS,
     PROFILE_CONSENTS,
     PROFILES_CONSENTED,
     SHARED_VALUES,
@@ -34,9 +35,10 @@ from tests.support.nights import AS_OF, SHOP_IDENTITY, Contents, Crash, Site, co
 
 ROOT = Path(__file__).resolve().parents[2]
 
-#: What is not written where nothing is asked of calls, of consent or of shared values, as here.
+#: What is not written where nothing is asked of calls, of consent or of shared values, and
+#: Profiles Sync is not enabled, as here.
 UNASKED = (
-    *(SHARED_VALUES, ACTIVITY, AUDIENCE_MEMBERS),
+    *(SHARED_VALUES, ACTIVITY, AUDIENCE_MEMBERS, IDENTIFY_CALLS),
     *(CONSENT_OBSERVATIONS, PROFILE_CONSENTS, PROFILES_CONSENTED),
 )
 #: What a night calls its commit boundaries, in order, but for scratch tables.

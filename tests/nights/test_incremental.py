@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
+from jobs.profiles_sync import WIDE
 from jobs.verify import verify
 from lake.progress import Progress
+from lake.segment_tables import PROFILES_SYNC
 from tests.support import worlds
 from tests.support.collisions import colliding
 from tests.support.nights import AS_OF, Site, land
@@ -46,9 +48,9 @@ def identities(site: Site) -> dict[str, Any]:
     return dict(json.loads(site.config.read_text())["identity"])
 
 
-def configured(site: Site, identity: dict[str, Any]) -> None:
+def configured(site: Site, **blocks: Any) -> None:
     said = json.loads(site.config.read_text())
-    site.config.write_text(json.dumps(said | {"identity": identity}))
+    site.config.write_text(json.dumps(said | blocks))
 
 
 def rule_changes(site: Site, calls: Calls, seed: int) -> Iterator[str]:
@@ -64,23 +66,23 @@ def rule_changes(site: Site, calls: Calls, seed: int) -> Iterator[str]:
     pairs += [("always_together", *dice.sample(values, 2)) for _ in range(5)]
 
     blocked = {**start["blocked"], "values": stopped}
-    configured(site, {**start, "blocked": blocked})
+    configured(site, identity={**start, "blocked": blocked})
     yield "some values are blocked"
     limits = {k: {**v, "limit": 1} for k, v in start["identifiers"].items()}
-    configured(site, {**start, "blocked": blocked, "identifiers": limits})
+    configured(site, identity={**start, "blocked": blocked, "identifiers": limits})
     yield "every limit is 1"
     with overrides.open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["rule", "type_a", "value_a", "type_b", "value_b"])
         rows.writerows([rule, *a, *b] for rule, a, b in pairs)
-    configured(site, {**start, "overrides": str(overrides)})
+    configured(site, identity={**start, "overrides": str(overrides)})
     yield "nothing is blocked, limits are as before, some pairs are overridden"
-    configured(site, {**start, "strategy": "components"})
+    configured(site, identity={**start, "strategy": "components"})
     yield "no limits at all, no overrides"
     shared = {"mode": "limits", "limits": {"email": {"user_id": 1}, "b.mail": {"b.crm": 1}}}
-    configured(site, {**start, "shared": shared})
+    configured(site, identity={**start, "shared": shared})
     yield "limits again, and values are shared"
-    configured(site, start)
+    configured(site, identity=start)
     yield "all as it was"
 
 
@@ -105,11 +107,20 @@ def test_two_hundred_histories_of_twelve_nights_equal_a_rebuild(
     history(tmp_path, worlds.Lake(strategy=strategy), count=200, nights=12, seed=5)
 
 
+def written_whole(site: Site) -> set[str]:
+    """The tables of Profiles Sync that the newest night wrote whole, not by key."""
+    logs = {t.name: site.tables.open(t) for t in PROFILES_SYNC}
+    newest = {name: log.history(1)[0]["operationParameters"] for name, log in logs.items() if log}
+    assert len(newest) == len(PROFILES_SYNC)
+    return {name for name, how in newest.items() if how["mode"] == "Overwrite"}
+
+
 def twin(night: int, user: str) -> dict[str, Any]:
     arrived = worlds.START + timedelta(days=night)
     ids = worlds.external_ids([("user_id", user), ("email", f"twin{night}@x.com")])
     return {
-        "type": "track",
+        "type": "identify",
+        "traits": {f"twin{night}": True},
         "messageId": f"twin-{night}",
         "receivedAt": arrived.isoformat(),
         "context": {"externalIds": ids},
@@ -119,7 +130,8 @@ def twin(night: int, user: str) -> dict[str, Any]:
 def history(folder: Path, rules: worlds.Lake, *, count: int, nights: int, seed: int) -> None:
     """Nights of many worlds at once, which never meet; each night is compared with a rebuild.
 
-    Besides, two people whose user ids have one 64-bit key come a night apart.
+    Besides, two people whose user ids have one 64-bit key come a night apart, each with a trait
+    that nobody has and that gets a column of its own.
     """
     calls = worlds.worlds(count, seed)
     parts = sliced(calls, nights, seed)
@@ -127,6 +139,7 @@ def history(folder: Path, rules: worlds.Lake, *, count: int, nights: int, seed: 
     for night, user in enumerate(twins):
         parts[night].append(twin(night, user))
     site = rules.site(folder, parts[0], "night-0.jsonl")
+    configured(site, profiles_sync={"enabled": True})
     first = site.run(AS_OF)
     assert first["pass"] == "full"
     changes = rule_changes(site, calls, seed)
@@ -137,6 +150,8 @@ def history(folder: Path, rules: worlds.Lake, *, count: int, nights: int, seed: 
         record = site.run(AS_OF + timedelta(days=night))
         passes.append(record["pass"])
         assert_same(site, told)
+        if record["pass"] == "incremental":
+            assert written_whole(site) == ({t.name for t in WIDE} if night < len(twins) else set())
     assert passes.count("incremental") >= nights - 3
     homes = {row["value"]: row["profile_id"] for row in site.dicts("profile_identifiers")}
     assert homes[twins[0]] != homes[twins[1]]
