@@ -136,7 +136,7 @@ def _is_published(tables: Tables, newest: int, config: Config) -> bool:
     """Whether readers see the newest rows of profiles, and by the rules of this configuration."""
     seen = publications.versions(tables, newest)
     made = tables.notes(PROFILES).get("profiles")
-    about = [*PROFILE_TABLES, IDENTITY_HISTORY]
+    about = [*PROFILE_TABLES, SET_PROFILES, CREATED_PROFILES, IDENTITY_HISTORY]
     about += PROFILES_SYNC if config.profiles_sync.enabled else ()
     return made == config.profiles_fingerprint and all(
         t.name in seen and tables.is_as_at(t, seen[t.name]) for t in about

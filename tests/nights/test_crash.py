@@ -100,6 +100,21 @@ def test_new_rules_after_a_crash_count_nothing_twice(
     assert changed.leftovers() == one_night.site.leftovers()
 
 
+def test_what_a_run_resolved_before_it_was_given_up_is_published_by_the_next(
+    first_of_two: Lake, two_nights: Lake, tmp_path: Path
+) -> None:
+    lake = copied(first_of_two.site, tmp_path, judged=False)
+    with pytest.raises(Crash):
+        lake.run(on_step=crash_at("set_profiles"))
+    said = json.loads(lake.config.read_text())
+    said["spark"]["conf"]["spark.sql.shuffle.partitions"] = "3"
+    lake.config.write_text(json.dumps(said))
+
+    assert lake.run()["pass"] == "incremental"
+
+    assert lake.contents() == two_nights.contents
+
+
 def test_rules_taken_back_after_a_crash_leave_no_trace(one_night: Lake, tmp_path: Path) -> None:
     """The events and some of the facts were made anew by other rules when the run died."""
     fewer = copied(one_night.site, tmp_path, judged=False, identity=WITHOUT_PHONE)
