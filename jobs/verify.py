@@ -32,7 +32,7 @@ from lake.progress import Progress
 from lake.quality.comparison import differences
 from lake.run.facts import facts_told
 from lake.run.place import Place
-from lake.run.planning import facts_fingerprint
+from lake.run.planning import changed_rules
 from lake.run.resolution import Resolved, Resolver
 from lake.run.scope import Told, everything
 from lake.tables import (
@@ -46,6 +46,7 @@ from lake.tables import (
     IDENTITIES,
     IDENTITY_SETS,
     PROFILE_TRAITS,
+    PROFILES,
     SET_PROFILES,
     SIGHTINGS,
     TRAIT_OBSERVATIONS,
@@ -85,17 +86,17 @@ def verify(
     """Rebuild from `events` and compare: see `told`.
 
     ``sample``: the share of raw components to look at, whole ones, chosen by a hash of their key;
-    default all. Raises NotFound before the first night, LeaseHeld while another run writes.
+    default all. Raises NotFound before the first night and where rules changed since the last,
+    LeaseHeld while another run writes.
     """
     place, said = Place(config), progress or Progress()
     with Lease(place.objects, config.root, run="verify") as lease:
-        if place.tables.open(SET_PROFILES) is None:
+        if place.tables.open(PROFILES) is None:
             raise NotFound("There is nothing to verify yet: no night was run.")
-        made = place.tables.notes(SET_PROFILES)
-        if made.get("facts") != facts_fingerprint(config):
+        if changed := changed_rules(place.tables, config):
             raise NotFound(
-                "The configuration takes identifiers by other rules than the last night did: "
-                "nothing can be compared. Run a night, then verify."
+                f"Since the last night this has changed: {'; '.join(changed)}. So its rows cannot "
+                "be compared. Run a night, then verify."
             )
         spark = spark_session("profile-lake verify", storage=place.access, conf=config.spark.conf)
         lake = Lake(spark, place.tables, "verify", lambda _: lease.check(), lambda *_: None)

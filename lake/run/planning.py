@@ -39,6 +39,17 @@ from lake.tables import (
 
 #: The form of the facts; another one where their moments tell more or other things of a call.
 FACTS = 2
+#: What a reader knows the rules by that commits note.
+RULES = {
+    "facts": "how identifiers are taken from calls",
+    "naming": "the space, the priorities, the order of calls or the product",
+    "blocked": "blocked values",
+    "shared": "shared values",
+    "limits": "the strategy, limits or caps",
+    "overrides": "overrides",
+    "profiles": "traits, computed traits, audiences or consent",
+    "profiles_sync": "whether Profiles Sync is enabled",
+}
 #: What one resolution leaves behind, all by the same run.
 STATE = (IDENTITIES, VIOLATIONS, CREATED_PROFILES, SET_PROFILES)
 #: Why a full pass is made that nothing but a person wants: it makes the facts anew, too.
@@ -71,9 +82,23 @@ def notes(config: Config) -> dict[str, Any]:
         "order_by": config.identity.order_by,
         "rules": fingerprints(config, code_version()),
         "profiles": config.profiles_fingerprint,
+        "profiles_sync": config.profiles_sync.enabled,
         "measures": [m.key for m in measured(config)],
         "traits": msgspec.to_builtins(trait_rules(config)),
     }
+
+
+def changed_rules(tables: Tables, config: Config) -> list[str]:
+    """What a reader knows the rules by that are not those of the newest rows; empty if none are.
+
+    By what the commits note that made the state and the published rows.
+    """
+    now, state, shown = notes(config), tables.notes(SET_PROFILES), tables.notes(PROFILES)
+    then = state.get("rules", {})
+    changed = [] if state.get("facts") == now["facts"] else ["facts"]
+    changed += [part for part, rule in now["rules"].items() if then.get(part) != rule]
+    changed += [name for name in ("profiles", "profiles_sync") if shown.get(name) != now[name]]
+    return [RULES[name] for name in changed]
 
 
 def inputs(config: Config) -> str:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 from pyspark.sql import SparkSession
 
 from jobs.verify import verify
+from lake.errors import NotFound
 from lake.progress import Progress
 from lake.run.optimizing import optimize
 from lake.tables import table
 from tests.nights.conftest import Lake, Zone
-from tests.support.nights import AS_OF, Site, copied, site
+from tests.support.nights import AS_OF, SHOP_IDENTITY, Site, copied, site
 
 #: A table, and what is done to one of its rows.
 TAMPERED = {
@@ -54,6 +57,29 @@ def test_a_row_altered_by_hand_is_named_and_a_full_run_mends_it(
     lake.run(AS_OF + timedelta(days=1), force="full")
     assert verified(lake)["same"]
     assert lake.contents() == one_night.contents
+
+
+#: A block of the configuration that is not what it was, and what verify says has changed.
+CHANGED = (
+    ({"traits": {"plan": {"rule": "first"}}}, "traits, computed traits, audiences or consent"),
+    ({"computed": {"orders": "event('Order').count()"}}, "computed traits"),
+    ({"audiences": {"buyers": "event('Order').count() >= 1"}}, "audiences"),
+    ({"consent": True}, "consent"),
+    ({"profiles_sync": {"enabled": True}}, "whether Profiles Sync is enabled"),
+    ({"identity": {**SHOP_IDENTITY, "caps": {"merges": 2}}}, "the strategy, limits or caps"),
+    ({"identity": {**SHOP_IDENTITY, "blocked": {"values": ["x"]}}}, "blocked values"),
+    ({"identity": {**SHOP_IDENTITY, "unknown_types": "add"}}, "how identifiers are taken"),
+    ({"space": "another"}, "the space, the priorities, the order of calls or the product"),
+)
+
+
+def test_what_was_made_by_other_rules_is_not_compared(one_night: Lake, tmp_path: Path) -> None:
+    said = json.loads(one_night.site.config.read_text())
+    for n, (block, told) in enumerate(CHANGED):
+        changed = Site(tmp_path / f"{n}.yaml", one_night.site.root)
+        changed.config.write_text(json.dumps(said | block))
+        with pytest.raises(NotFound, match=f"changed: .*{told}.*Run a night, then verify"):
+            verified(changed)
 
 
 def test_upkeep_leaves_every_pinned_version_as_it_is(
