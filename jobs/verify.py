@@ -12,8 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs import profiles_sync
@@ -54,8 +56,6 @@ from lake.tables import (
 )
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
     from lake.schema import Column, Table
 
 READS = (
@@ -172,11 +172,14 @@ class Rebuild:
         published = self._published(facts, as_it_is)
         ids = created.select(F.explode(F.array("segment_id", "profile_id")).alias("id")).distinct()
         for table, rows in published.tables.values():
-            live = lake.read(table)
-            if own is not None:
+            live, wanted = lake.read(table), rows
+            if own is not None and table.name == ACCOUNTS.name:
+                closed = self._closed_accounts(own)
+                live, wanted = (f.join(closed, "group_id", "left_semi") for f in (live, rows))
+            elif own is not None:
                 key = profiles_sync.key_of(table)
                 live = live.join(ids.withColumnRenamed("id", key), key, "left_semi")
-            yield "published", table, live, rows
+            yield "published", table, live, wanted
 
     def _published(self, facts: Mapping[str, DataFrame], found: Resolved) -> Made:
         """What the tables of profiles, of accounts and of Profiles Sync should hold."""
@@ -184,7 +187,7 @@ class Rebuild:
         made = Made(lake)
         terms = Terms(config, self.published_at, lake.scratch)
         published_rows(Basis(facts, found.set_profiles, found.identities), terms, made.put)
-        if self.sample is None and ACCOUNT_OBSERVATIONS.name in facts:
+        if ACCOUNT_OBSERVATIONS.name in facts:
             told, done = facts[ACCOUNT_OBSERVATIONS.name], facts[ACCOUNT_ACTIVITY.name]
             made.put(ACCOUNTS, accounts(told, done, made.rows(ACCOUNT_MEMBERS), clock))
         if config.profiles_sync.enabled:
@@ -198,6 +201,16 @@ class Rebuild:
             names = profiles_sync.trait_columns(lake.tables)
             profiles_sync.sync_rows(basis, names, clock, made.put)
         return made
+
+    def _closed_accounts(self, own: DataFrame) -> DataFrame:
+        """The accounts of which sampled sets alone tell: (group_id). What is published of others
+        depends on calls that are not looked at."""
+        facts = (self.lake.read(t) for t in (ACCOUNT_OBSERVATIONS, ACCOUNT_ACTIVITY))
+        told = reduce(
+            DataFrame.unionByName, [f.select("identity_set", "group_id") for f in facts]
+        ).distinct()
+        others = told.join(own, "identity_set", "left_anti")
+        return told.select("group_id").distinct().join(others, "group_id", "left_anti")
 
     def _sampled_sets(self) -> DataFrame | None:
         """The sets of the sampled components; None for all."""

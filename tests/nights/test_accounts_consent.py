@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobs.verify import verify
 from lake.progress import Progress
-from tests.support.nights import AS_OF, Site, land, site
+from tests.support.nights import AS_OF, Site, copied, land, site
 
 
 def call(n: int, kind: str, anonymous: str, user: str | None = None, **more: Any) -> dict[str, Any]:
@@ -74,15 +75,31 @@ BOB = [
     # A copy that was received earlier takes the place of the call that names nobody.
     [OF_NOBODY | {"receivedAt": day(8).isoformat()}],
 ]
+HOUSE = {"email": "house@x.com"}
+CAT = [
+    [
+        call(1, "group", "left", groupId="pets"),
+        call(2, "track", "left", event="A", **in_name_of("pets")),
+        call(3, "group", "right", groupId="pets"),
+        call(4, "page", "right", name="Home", **in_name_of("pets")),
+        call(4, "track", "right", event="A", **in_name_of("pets")) | {"messageId": "again"},
+    ],
+    # An address that both tell makes them one.
+    [call(6, "identify", "left", traits=HOUSE), call(7, "identify", "right", traits=HOUSE)],
+    [call(8, "track", "left", event="A", **in_name_of("pets"))],
+]
+#: Whole families use it, so it links nobody from the fourth night on.
+BLOCKED = {"blocked": {"by_type": {"email": {"values": list(HOUSE.values())}}}}
 
 
 @pytest.fixture(scope="module")
 def nights(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """A lake after three nights, with a publication of each."""
+    """A lake after three nights of calls and one of another rule, with a publication of each."""
     folder = tmp_path_factory.mktemp("accounts")
-    for n, calls in enumerate(zip(ANN, BOB, strict=True)):
+    for n, calls in enumerate((*zip(ANN, BOB, CAT, strict=True), ())):
         land(folder / "web" / f"{n}.jsonl", [one for own in calls for one in own])
-        found = site(folder, {"web": folder / "web"}, identity={}, judged=False, consent=True)
+        rules = {} if calls else BLOCKED
+        found = site(folder, {"web": folder / "web"}, identity=rules, judged=False, consent=True)
         found.run(AS_OF + timedelta(days=n))
     return found
 
@@ -132,7 +149,7 @@ def test_a_group_call_that_names_nobody_counts_once_whichever_copy_is_kept(night
 
 def test_an_empty_group_id_and_one_of_another_type_name_no_account(nights: Site) -> None:
     named = {group for (group,) in shown(nights, 3, "accounts", "group_id")}
-    assert named == {"acme", "beta", "corp", "club"}
+    assert named == {"acme", "beta", "corp", "club", "pets"}
 
 
 def test_an_account_without_activity_has_none_since_never(nights: Site) -> None:
@@ -140,11 +157,30 @@ def test_an_account_without_activity_has_none_since_never(nights: Site) -> None:
     assert shown(nights, 3, "accounts", *columns, of=("beta",)) == [(0, 0, None, None)]
 
 
+def test_people_who_are_parted_again_have_each_what_he_did_himself(nights: Site) -> None:
+    columns = ("calls", "activity", "active_days", "first_active", "last_active")
+    left, right = (1, 1, 1, day(2), day(2)), (1, 2, 1, day(4), day(4))
+    assert shown(nights, 1, "account_members", *columns, of=("pets",)) == [left, right]
+    one = [(2, 4, 3, day(2), day(8))]
+    assert shown(nights, 3, "account_members", *columns, of=("pets",)) == one
+    left = (1, 2, 2, day(2), day(8))
+    assert shown(nights, 4, "account_members", *columns, of=("pets",)) == [right, left]
+
+
+def test_a_sample_compares_the_accounts_that_it_tells_all_of(nights: Site, tmp_path: Path) -> None:
+    altered = copied(nights, tmp_path)
+    altered.tamper("accounts", "calls")
+    found = verify(altered.place.config, sample=1.0, progress=Progress(quiet=True))
+    compared = {t["table"]: (t["rows"], t["differences"]) for t in found["tables"]}
+    # No sample holds the call of nobody, so it does not tell all of corp.
+    assert compared["accounts"] == (4, 1)
+
+
 def test_accounts_are_those_of_a_full_rebuild(nights: Site) -> None:
     found = verify(nights.place.config, progress=Progress(quiet=True))
     compared = {t["table"]: t["rows"] for t in found["tables"]}
     assert found["same"]
-    assert (compared["accounts"], compared["account_activity"]) == (4, 4)
+    assert (compared["accounts"], compared["account_activity"]) == (5, 7)
 
 
 def test_the_last_word_on_consent_wins_and_parts_that_disagree_conflict(nights: Site) -> None:
