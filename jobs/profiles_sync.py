@@ -4,7 +4,8 @@ A part of `publish`: its tables are candidates like the others and belong to the
 night that resolved what it touched replaces the rows of the profiles that it touched. Cost: as
 for the other tables of profiles; besides, a scan of `identify_calls`, and one of what traits
 there are in `trait_observations`. The two wide tables are written whole where a trait comes or
-goes that has a column.
+goes that has a column; all nine where the tables of profiles are, as every night where values
+grow old or windows slide.
 """
 
 from __future__ import annotations
