@@ -104,7 +104,8 @@ def ours(finish_share: float) -> Callable[[str, str, int], Callable[[], None]]:
     share of the edges that are finished at once is below one."""
 
     def solver(source: str, target: str, cores: int) -> Callable[[], None]:
-        from lake.identity.components import Materialised, connected_components
+        from lake.frames import Materialised
+        from lake.identity.components import connected_components
         from lake.io.objects import LocalObjects
         from lake.io.scratch import Stored, opened, stored_frame
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -19,7 +20,13 @@ from lake.profiles.activity import with_computed
 from lake.profiles.audiences import members, with_audiences
 from lake.profiles.consent import consented, linking_sets, profile_consents
 from lake.profiles.snapshot import profile_identifiers, profiles, with_typed_traits
-from lake.profiles.survivorship import judged_values, trait_candidates, winning_traits
+from lake.profiles.survivorship import (
+    OF_LOSERS,
+    OF_WINNERS,
+    judged_values,
+    trait_candidates,
+    winning_traits,
+)
 from lake.quality.expectations import load_suites
 from lake.quality.gate import Verdict, blocking, result_rows, verdicts
 from lake.run.facts import facts
@@ -59,6 +66,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from lake.config import Config
+    from lake.frames import Kernel
     from lake.run.resolution import Store
     from lake.schema import Column, Table
 
@@ -99,7 +107,7 @@ def run(night: Night) -> None:
     for table in OPTIONAL:
         night.tables.create(table)
     told = change(night)
-    terms = Terms(night.config, night.plan.as_of, night.lake.scratch)
+    terms = Terms(night.config, night.plan.as_of, night.lake.scratch, told.ranges)
     published_rows(told.basis, terms, told.put)
     write_accounts(night)
     forget_consent(night)
@@ -139,18 +147,26 @@ class Basis(NamedTuple):
 
 class Terms(NamedTuple):
     """What rows of profiles depend on besides the facts: the rules, the time of the publication;
-    and where to store what is used twice."""
+    where to store what is used twice, and in how many ranges of profile_id rows are made."""
 
     config: Config
     as_of: datetime
     store: Store
+    ranges: int
 
 
 class Put(Protocol):
     """Takes a table of profiles and its rows, and gives them back as stored."""
 
-    def __call__(self, table: Table, rows: DataFrame, more: tuple[Column, ...] = ()) -> DataFrame:
-        """``more``: columns that the configuration adds to the table's."""
+    def __call__(
+        self,
+        table: Table,
+        rows: DataFrame,
+        more: tuple[Column, ...] = (),
+        kernel: Kernel | None = None,
+    ) -> DataFrame:
+        """``more``: columns that the configuration adds to the table's. With a ``kernel`` they are
+        what it makes of the rows, in the table's order."""
 
 
 def published_rows(basis: Basis, terms: Terms, put: Put) -> None:
@@ -166,10 +182,12 @@ def published_rows(basis: Basis, terms: Terms, put: Put) -> None:
 
     identifiers = put(PROFILE_IDENTIFIERS, profile_identifiers(basis.identities, clock))
     told = basis.facts[TRAIT_OBSERVATIONS.name]
-    values = judged_values(told, by_set, rules, clock, terms.as_of)
-    judged = terms.store("trait_values", values).frame
-    won = put(PROFILE_TRAITS, winning_traits(judged))
-    put(PROFILE_TRAIT_CANDIDATES, trait_candidates(judged))
+    values = judged_values(told, by_set, rules, clock, terms.as_of, terms.ranges)
+    judged = terms.store("trait_values", values)
+    rows, kernel = judged.through(winning_traits, OF_WINNERS)
+    won = put(PROFILE_TRAITS, rows, kernel=kernel)
+    rows, kernel = judged.through(partial(trait_candidates, clock), OF_LOSERS)
+    put(PROFILE_TRAIT_CANDIDATES, rows, kernel=kernel)
     sightings = basis.facts[SIGHTINGS.name]
     plain = profiles(sightings, by_set, identifiers, won, clock)
     rows = with_questions(with_typed_traits(plain, rules), basis, terms)
@@ -205,15 +223,22 @@ class Change:
     night: Night
     basis: Basis
     profiles: DataFrame | None
+    ranges: int
 
-    def put(self, table: Table, rows: DataFrame, more: tuple[Column, ...] = ()) -> DataFrame:
-        """Write the rows in the place of the profiles' own, or of all (``more``: see
-        `Lake.replace`); as they are stored."""
+    def put(
+        self,
+        table: Table,
+        rows: DataFrame,
+        more: tuple[Column, ...] = (),
+        kernel: Kernel | None = None,
+    ) -> DataFrame:
+        """Write the rows in the place of the profiles' own, or of all (``more`` and ``kernel``:
+        see `Lake.replace`); as they are stored."""
         lake, once = self.night.lake, self.night.transaction("publish")
         if self.profiles is None:
-            lake.replace(table, rows, once, more)
+            lake.replace(table, rows, once, more, kernel)
         else:
-            lake.update(table, self.profiles, rows, once, more)
+            lake.update(table, self.profiles, rows, once, more, kernel, "profile_keys")
         return self.of(lake.read(table))
 
     def of(self, rows: DataFrame) -> DataFrame:
@@ -237,9 +262,11 @@ def change(night: Night) -> Change:
     identities = lake.kept(TOUCHED_IDENTITIES, IDENTITIES.ddl)
     all_may_change = config.is_dated or not night.plan.published
     if touched is None or identities is None or all_may_change:
-        return Change(night, Basis(told, set_profiles, lake.read(IDENTITIES)), None)
+        whole = Basis(told, set_profiles, lake.read(IDENTITIES))
+        return Change(night, whole, None, lake.ranges(night.tables.rows(IDENTITY_SETS)))
     own = set_profiles.join(F.broadcast(touched.frame), "profile_id", "left_semi")
-    return Change(night, Basis(told, own, identities.frame), touched.frame)
+    ranges = lake.ranges(touched.rows)
+    return Change(night, Basis(told, own, identities.frame), touched.frame, ranges)
 
 
 def write_accounts(night: Night) -> None:

@@ -56,6 +56,7 @@ from lake.tables import (
 )
 
 if TYPE_CHECKING:
+    from lake.frames import Kernel
     from lake.schema import Column, Table
 
 READS = (
@@ -185,7 +186,8 @@ class Rebuild:
         """What the tables of profiles, of accounts and of Profiles Sync should hold."""
         lake, config, clock = self.lake, self.config, self.config.identity.order_by
         made = Made(lake)
-        terms = Terms(config, self.published_at, lake.scratch)
+        ranges = lake.ranges(lake.tables.rows(IDENTITY_SETS))
+        terms = Terms(config, self.published_at, lake.scratch, ranges)
         published_rows(Basis(facts, found.set_profiles, found.identities), terms, made.put)
         if ACCOUNT_OBSERVATIONS.name in facts:
             told, done = facts[ACCOUNT_OBSERVATIONS.name], facts[ACCOUNT_ACTIVITY.name]
@@ -230,10 +232,17 @@ class Made:
     lake: Lake
     tables: dict[str, tuple[Table, DataFrame]] = field(default_factory=dict)
 
-    def put(self, table: Table, rows: DataFrame, more: tuple[Column, ...] = ()) -> DataFrame:
+    def put(
+        self,
+        table: Table,
+        rows: DataFrame,
+        more: tuple[Column, ...] = (),
+        kernel: Kernel | None = None,
+    ) -> DataFrame:
         """Take a table's rows (see `Put`)."""
         whole = table.extended(more)
-        stored = self.lake.scratch(table.name, whole.conform(rows)).frame
+        made = rows if kernel else whole.conform(rows)
+        stored = self.lake.scratch(table.name, made, kernel, whole.ddl if kernel else None).frame
         self.tables[table.name] = whole, stored
         return stored
 

@@ -15,16 +15,14 @@ plan would be computed again, and its size estimates grow with each join until p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
 import structlog
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as f
 
+from lake.frames import Kernel, Materialised
 from lake.identity import contraction
 
 FINISH_EDGES = contraction.finish_edges(2 << 30)
@@ -39,39 +37,7 @@ _SLOW = 0.8
 _log = structlog.get_logger(__name__)
 
 
-Kernel = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
-
 COMPONENT = "node bigint, component bigint"
-
-
-@dataclass(frozen=True)
-class Materialised:
-    """A frame that reads a stored table, and how many rows were stored.
-
-    ``parts`` and ``opened`` let workers read the rows themselves: a frame of what is stored, and
-    the body of a ``mapInArrow`` that gives its rows.
-    """
-
-    frame: DataFrame
-    rows: int
-    parts: DataFrame | None = None
-    opened: Kernel | None = None
-
-    def through(self, kernel: Kernel) -> tuple[DataFrame, Kernel]:
-        """A frame, and the kernel that makes of it what ``kernel`` makes of the stored rows.
-
-        Rows that a worker reads itself do not go through the JVM, which hands them over one by
-        one at a third of what it costs to solve them.
-        """
-        if self.parts is None or self.opened is None:
-            return self.frame, kernel
-        return self.parts, partial(_behind, self.opened, kernel)
-
-
-def _behind(
-    opened: Kernel, kernel: Kernel, batches: Iterable[pa.RecordBatch]
-) -> Iterator[pa.RecordBatch]:
-    return kernel(opened(batches))
 
 
 class Materialise(Protocol):

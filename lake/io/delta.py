@@ -27,11 +27,12 @@ from deltalake.exceptions import TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
 from lake.errors import CommitError, LakeError
-from lake.io.files import File, Kernel, Layout, written
+from lake.frames import Kernel, Materialised
+from lake.io.files import File, Layout, written
 from lake.io.objects import canonical_uri, objects_for
-from lake.io.ranges import in_ranges
 from lake.io.rewriting import DataFile, rewritten
 from lake.io.scratch import Stored, opened, store_list, stored, stored_frame
+from lake.ranges import in_ranges
 from lake.schema import Column, Table
 from lake.tables import IDENTITY_SETS
 
@@ -370,17 +371,6 @@ def _no_pattern(path: str) -> str:
     return re.sub(r"([*?\[\]{}\\])", r"\\\1", path)
 
 
-@dataclass(frozen=True)
-class Scratch:
-    """A frame that reads stored rows, and how many were stored; ``parts`` names what is stored,
-    (uri), and ``opened`` is the body of a ``mapInArrow`` that reads it in the workers."""
-
-    frame: DataFrame
-    rows: int
-    parts: DataFrame
-    opened: Kernel
-
-
 @dataclass
 class Lake:
     """The lake as a run sees it: declared tables, read at versions, written once.
@@ -447,13 +437,15 @@ class Lake:
         frame: DataFrame,
         transaction: Transaction,
         more: tuple[Column, ...] = (),
+        kernel: Kernel | None = None,
     ) -> None:
         """Make the frame the table's whole content, in one commit, once.
 
         ``more`` are columns that the lake's configuration adds to the declared ones; the commit
-        gives the table's schema too, so they come and go with the configuration.
+        gives the table's schema too, so they come and go with the configuration. With a ``kernel``
+        (of ``mapInArrow``) it is what that makes of the frame, as it comes: in the table's order.
         """
-        self._write(table.extended(more), frame, transaction, "overwrite")
+        self._write(table.extended(more), frame, transaction, "overwrite", kernel)
 
     def update(
         self,
@@ -462,9 +454,11 @@ class Lake:
         rows: DataFrame,
         transaction: Transaction,
         more: tuple[Column, ...] = (),
+        kernel: Kernel | None = None,
         named: str | None = None,
     ) -> None:
-        """Put ``rows`` in the place of all rows whose key is among ``keys``, in one commit, once.
+        """Put ``rows``, or what ``kernel`` makes of them (see `replace`), in the place of all rows
+        whose key is among ``keys``, in one commit, once.
 
         ``keys`` has columns of the table, as many as make a key, none of them null; the first is
         the one that tells rows apart best. It is stored first, and every worker holds it. Files
@@ -473,8 +467,8 @@ class Lake:
         that are ``named`` are stored once for all tables that are given them by this name.
         """
         table = table.extended(more)
-        conformed = table.conform(rows)
-        if table.sorted_by and not table.partitioned_by:
+        conformed = rows if kernel else table.conform(rows)
+        if table.sorted_by and not table.partitioned_by and not kernel:
             # Not sorted across tasks: few rows make few files.
             spread = conformed.repartition(table.sorted_by[0])
             conformed = spread.sortWithinPartitions(*table.sorted_by)
@@ -482,7 +476,7 @@ class Lake:
         def change() -> tuple[list[File], list[DataFile]]:
             gone = self._stored(named or f"{table.name}_keys", partial(stored_frame, keys)).files
             before = self.tables.files(table)
-            added = self._files(table, conformed)
+            added = self._files(table, conformed, kernel)
             changed = rewritten(
                 self.spark, before, gone, keys.columns, self._store, self._layout(table)
             )
@@ -515,7 +509,7 @@ class Lake:
         frame: DataFrame,
         kernel: Kernel | None = None,
         columns: str | None = None,
-    ) -> Scratch:
+    ) -> Materialised:
         """The frame stored for this run and read back: its lineage ends there. With a ``kernel``
         (of ``mapInArrow``) what it makes of the frame, in ``columns`` (DDL).
 
@@ -530,20 +524,20 @@ class Lake:
         name: str,
         schema: StructType | str,
         write: Callable[[Objects, str], Stored],
-    ) -> Scratch:
+    ) -> Materialised:
         """The same for whatever writes Parquet files of this schema below a folder it is given."""
         return self._read_back(schema, self._stored(name, write))
 
-    def kept(self, name: str, schema: StructType | str) -> Scratch | None:
+    def kept(self, name: str, schema: StructType | str) -> Materialised | None:
         """What an earlier step of this run stored under the name; None if nothing."""
         files = stored(self._store, self._listed(name))
         return None if files is None else self._read_back(schema, files)
 
-    def _read_back(self, schema: StructType | str, files: Stored) -> Scratch:
+    def _read_back(self, schema: StructType | str, files: Stored) -> Materialised:
         base = _for_spark(self.tables.scratch_folder)
         parts = self.spark.createDataFrame([(uri,) for uri in files.files], "uri string")
         frame = self._parquet(schema, files.files, base)
-        return Scratch(frame, files.rows, parts, partial(opened, self._store))
+        return Materialised(frame, files.rows, parts, partial(opened, self._store))
 
     def _listed(self, name: str) -> str:
         return f"{self.tables.scratch_folder}/{self.run}/{name}.json"
@@ -577,14 +571,22 @@ class Lake:
         """Remove the run's scratch tables."""
         self.tables.drop_scratch()
 
-    def _write(self, table: Table, frame: DataFrame, transaction: Transaction, mode: str) -> None:
+    def _write(
+        self,
+        table: Table,
+        frame: DataFrame,
+        transaction: Transaction,
+        mode: str,
+        kernel: Kernel | None = None,
+    ) -> None:
         """One commit of conformed rows, made once; nothing if the table holds the transaction."""
-        conformed = table.conform(frame)
-        if table.sorted_by and not table.partitioned_by:
-            conformed = in_ranges(conformed, table.sorted_by, self._ranges())
+        conformed = frame if kernel else table.conform(frame)
+        if table.sorted_by and not table.partitioned_by and not kernel:
+            ranges = self.ranges(self.tables.rows(IDENTITY_SETS))
+            conformed = in_ranges(conformed, table.sorted_by, ranges)
 
         def change() -> tuple[list[File], list[DataFile]]:
-            return self._files(table, conformed), []
+            return self._files(table, conformed, kernel), []
 
         self._commit(table, change, transaction, mode, "wrote")
 
@@ -612,11 +614,11 @@ class Lake:
             self._settle(table, transaction, failure)
         self.after_commit(table.name, verb)
 
-    def _ranges(self) -> int:
-        """In how many ranges of their key the rows of a sorted table are written: by the number of
-        identity sets, which all tables of people grow with."""
+    def ranges(self, sets: int) -> int:
+        """In how many ranges of their key rows of so many identity sets are written: all tables of
+        people grow with these."""
         most = int(self.spark.conf.get("spark.sql.shuffle.partitions") or 1)
-        return max(1, min(most, -(-self.tables.rows(IDENTITY_SETS) // RANGE_SETS)))
+        return max(1, min(most, -(-sets // RANGE_SETS)))
 
     def _layout(self, table: Table) -> Layout:
         """How files of this run lie in the table's folder, before a commit names them."""
@@ -624,9 +626,9 @@ class Lake:
         by = table.partitioned_by[0] if table.partitioned_by else None
         return Layout(self.tables.uri(table), name, table.arrow, by, table.with_statistics)
 
-    def _files(self, table: Table, frame: DataFrame) -> list[File]:
+    def _files(self, table: Table, frame: DataFrame, kernel: Kernel | None = None) -> list[File]:
         """The frame's rows as files in the table's folder that no commit names yet."""
-        return written(frame, self._store, self._layout(table))
+        return written(frame, self._store, self._layout(table), kernel)
 
     def _settle(self, table: Table, transaction: Transaction, failure: Exception) -> None:
         """A write that raised has committed if the table says so; otherwise the failure stands."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
     from pyspark.sql import DataFrame
 
+    from lake.frames import Kernel
     from lake.io.objects import Objects
-
-Kernel = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 _GROUP_BYTES: Final = 32 << 20
 _FILE_BYTES: Final = 128 << 20
@@ -79,15 +78,25 @@ class Layout:
         }
 
 
-def written(frame: DataFrame, store: Objects, layout: Layout) -> list[File]:
-    """The frame's rows in files as laid out, these in the order of their addresses.
+def written(
+    frame: DataFrame, store: Objects, layout: Layout, kernel: Kernel | None = None
+) -> list[File]:
+    """The frame's rows, or what ``kernel`` makes of them, in files as laid out, these in the order
+    of their addresses.
 
-    Runs one job, besides those of the frame's own plan; a task without rows writes no file. A
+    The worker that runs the kernel writes its rows, which so never go through the JVM. Runs one
+    job, besides those of the frame's own plan; a task without rows writes no file. A
     worker holds up to 160 MiB. Raises what Spark raises.
     """
     if layout.partitioned_by:
         frame = frame.sortWithinPartitions(layout.partitioned_by)
-    return collected(frame, partial(files_of, store, layout))
+    return collected(frame, partial(_files_through, store, layout, kernel))
+
+
+def _files_through(
+    store: Objects, layout: Layout, kernel: Kernel | None, batches: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    return files_of(store, layout, kernel(batches) if kernel else batches)
 
 
 def collected(frame: DataFrame, kernel: Kernel) -> list[File]:

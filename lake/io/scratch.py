@@ -8,18 +8,18 @@ not there at all. The folder goes as a whole at the end of the run.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from lake.io.files import File, Kernel, Layout, collected, files_of, parquet_file
+from lake.io.files import File, Layout, parquet_file, written
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
+    from lake.frames import Kernel
     from lake.io.objects import Objects
 
 _ROWS: Final = 1 << 20
@@ -48,11 +48,14 @@ def stored(store: Objects, listed: str) -> Stored | None:
     return Stored(tuple(said["files"]), said["rows"])
 
 
-def opened(store: Objects, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The rows of the files that the batches name (uri), read by the worker that wants them. It
-    holds a file and a row group."""
+def opened(
+    store: Objects, batches: Iterable[pa.RecordBatch], columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """The rows of the files that the batches name (uri), of these columns or of all, read by the
+    worker that wants them. It holds a file and a row group."""
+    names = list(columns) if columns else None
     for uri in chain.from_iterable(batch.column("uri").to_pylist() for batch in batches):
-        yield from parquet_file(store, uri).iter_batches(_ROWS, use_threads=False)
+        yield from parquet_file(store, uri).iter_batches(_ROWS, columns=names, use_threads=False)
 
 
 def store_list(store: Objects, listed: str, files: Stored) -> None:
@@ -66,13 +69,6 @@ def stored_frame(
     """The frame's rows, or what ``kernel`` makes of them, in files below ``folder``, which is for
     this call alone.
 
-    The worker that runs the kernel writes its rows, which so never go through the JVM. Runs one
-    job, besides those of the frame's own plan. Raises what Spark raises.
+    Runs one job, besides those of the frame's own plan. Raises what Spark raises.
     """
-    return Stored.of(collected(frame, partial(_files, store, Layout(folder, footer=()), kernel)))
-
-
-def _files(
-    store: Objects, layout: Layout, kernel: Kernel | None, batches: Iterable[pa.RecordBatch]
-) -> Iterator[pa.RecordBatch]:
-    return files_of(store, layout, kernel(batches) if kernel else batches)
+    return Stored.of(written(frame, store, Layout(folder, footer=()), kernel))

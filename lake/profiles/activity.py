@@ -228,6 +228,9 @@ def _of_values(
     alike = {(measure_of(each), each.window): each for each in asked.values()}
     number = {key: n for n, key in enumerate(alike)}
     concerned = [F.when(_is_in(each, as_of), F.lit(number[key])) for key, each in alike.items()]
+    # A row that several ask about is there for each of them.
+    several = len(concerned) > 1
+    about = F.explode(F.array_compact(F.array(*concerned))) if several else concerned[0]
     sums = [F.sum("calls").alias("calls")]
     # Moments cost a sort, so they are carried only where someone asks for them.
     used = {each.reducer for each in asked.values()}
@@ -241,7 +244,8 @@ def _of_values(
     ]
     return (
         own.repartition("profile_id")
-        .withColumn("about", F.explode(F.array_compact(F.array(*concerned))))
+        .withColumn("about", about)
+        .where("about is not null")
         .groupBy("profile_id", "about", "value")
         .agg(*sums)
         .groupBy("profile_id")

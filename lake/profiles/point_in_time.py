@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from lake.clock import moment
-from lake.profiles.survivorship import TraitRule, in_short, judged, named, winning_traits
+from lake.profiles.survivorship import TraitRule, in_short, judged, named
 from lake.profiles.traits import told_traits
 from lake.profiles.values import plain_text
+from lake.ranges import with_range
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -52,13 +53,13 @@ def profiles_as_of(
     one = (F.lit(1).alias("calls"), moment().alias("first"), moment().alias("last"))
     time = F.timestamp_micros(F.substring_index("profile_id", "@", -1).cast("bigint"))
     rows = in_short(told.select(then, "trait", "value", "source", *one), rules, clock)
-    by_then = judged(rows, rules, clock, time)
+    tasks = int(asked.sparkSession.conf.get("spark.sql.shuffle.partitions") or 1)
+    spread = with_range(rows, "profile_id", tasks)
+    by_then = judged(spread, rules, clock, time, tasks).where("reason is null")
     entry = F.struct("trait", plain_text(F.col("value")).alias("value"))
-    values = (
-        winning_traits(by_then)
-        .groupBy(F.substring_index("profile_id", "@", 1).alias("profile_id"), time.alias("time"))
-        .agg(F.map_from_entries(F.array_sort(F.collect_list(entry))).alias("traits"))
-    )
+    values = by_then.groupBy(
+        F.substring_index("profile_id", "@", 1).alias("profile_id"), time.alias("time")
+    ).agg(F.map_from_entries(F.array_sort(F.collect_list(entry))).alias("traits"))
     nothing = F.expr("map()").cast("map<string,string>")
     return asked.join(values, ["profile_id", "time"], "left").withColumn(
         "traits", F.coalesce("traits", nothing)

@@ -24,12 +24,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from lake.clock import in_order, time_of
+from lake.clock import RECEIVED_AT, in_order, time_of
 from lake.language.spelling import spellings
 from lake.profiles.values import date_in, number_in, plain_text, time_in
+from lake.ranges import RANGE, with_range
 from lake.tables import PROFILE_TRAIT_CANDIDATES, PROFILE_TRAITS
 
 if TYPE_CHECKING:
@@ -50,6 +52,9 @@ _BEATEN = {
     "highest": "lower",
     "lowest": "higher",
 }
+
+#: What a trait is judged within: `range` is that of profile_id.
+_TRAIT = ("profile_id", "trait", RANGE)
 
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -139,16 +144,17 @@ def judged_values(
     rules: Sequence[TraitRule],
     clock: str,
     as_of: datetime,
+    ranges: int,
 ) -> DataFrame:
     """Every value of every trait of every profile, and why it is not published.
 
     In: ``trait_observations``, ``set_profiles``, the declared traits, the clock that orders calls,
-    the time of the publication (UTC). Out: as `judged` gives it. One shuffle for the join and one
-    for the traits.
+    the time of the publication (UTC), the number of tasks. Out: as `judged` gives it. One shuffle
+    for the join and one for the traits.
     """
-    sets = set_profiles.select("identity_set", "profile_id")
+    sets = with_range(set_profiles.select("identity_set", "profile_id"), "profile_id", ranges)
     told = in_short(named(observations, rules), rules, clock).join(sets, "identity_set")
-    return judged(told, rules, clock, F.lit(as_of))
+    return judged(told, rules, clock, F.lit(as_of), ranges)
 
 
 def in_short(told: DataFrame, rules: Sequence[TraitRule], clock: str) -> DataFrame:
@@ -166,22 +172,25 @@ def in_short(told: DataFrame, rules: Sequence[TraitRule], clock: str) -> DataFra
     )
 
 
-def judged(told: DataFrame, rules: Sequence[TraitRule], clock: str, as_of: Column) -> DataFrame:
+def judged(
+    told: DataFrame, rules: Sequence[TraitRule], clock: str, as_of: Column, ranges: int
+) -> DataFrame:
     """Every value of every trait of every profile, and why it does not survive.
 
     In: rows of what a profile was told, `in_short`: (profile_id, trait, value, source, calls,
-    first_seen, first, last), by the names of declared traits; ``as_of`` over profile_id. Out: the
-    columns of ``profile_traits`` and of ``profile_trait_candidates``: one row a profile, trait,
-    value and source, ``reason`` being null where the value survives. A list is one row, and none
-    for what is in it: it names the call that told its newest value. Of a value that `first` chose
-    the call is the first that told it, of every other the last. One shuffle; the traits are sorted
-    twice: to add up and to judge.
+    first_seen, first, last), by the names of declared traits, and `range` of profile_id (see
+    `with_range`); ``as_of`` over profile_id. Out: the columns of ``profile_traits`` and those of
+    ``profile_trait_candidates`` but last_seen, which is a time of the call: one row a profile,
+    trait, value and source, ``reason`` being null where the value survives. A list is one row, and
+    none for what is in it: it names the call that told its newest value. Of a value that `first`
+    chose the call is the first that told it, of every other the last. Each of the ``ranges`` of
+    profile_id is a task, sorted by profile_id and trait. One shuffle; the traits are sorted twice:
+    to add up and to judge.
     """
     values = (
-        told
         # All that follows keeps to this partitioning; Spark by itself would shuffle for each step.
-        .repartition("profile_id", "trait")
-        .groupBy("profile_id", "trait", "value", "source")
+        told.repartition(ranges, RANGE)
+        .groupBy(*_TRAIT, "value", "source")
         .agg(
             F.sum("calls").alias("calls"),
             F.min("first_seen").alias("first_seen"),
@@ -199,11 +208,11 @@ def judged(told: DataFrame, rules: Sequence[TraitRule], clock: str, as_of: Colum
         F.col("source"),
     )
     # In this order a removal is found and so is the winner.
-    in_turn = _ranked(values, special).sortWithinPartitions("profile_id", "trait", *order)
+    in_turn = _ranked(values, special).sortWithinPartitions(*_TRAIT, *order)
     lost = _lost(special, clock, as_of)
     values = _removals(in_turn, special).where(F.col("value").isNotNull()).withColumn("lost", lost)
     whole = (
-        Window.partitionBy("profile_id", "trait")
+        Window.partitionBy(*_TRAIT)
         .orderBy(*order)
         .rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
     )
@@ -221,7 +230,6 @@ def judged(told: DataFrame, rules: Sequence[TraitRule], clock: str, as_of: Colum
         *(call[part].alias(part) for part in ("message_id", "received_at", "timestamp")),
         _by_trait(special, lambda r: r.told, LATEST).alias("rule"),
         *("source", reason.alias("reason"), "calls", "first_seen"),
-        time_of("last.", clock).alias("last_seen"),
     )
 
 
@@ -263,7 +271,7 @@ def _ranked(values: DataFrame, rules: Sequence[TraitRule]) -> DataFrame:
 
     votes = F.col("calls")
     if any(r.rule == "most_frequent" for r in rules):
-        votes = F.sum("calls").over(Window.partitionBy("profile_id", "trait", "value"))
+        votes = F.sum("calls").over(Window.partitionBy(*_TRAIT, "value"))
     return values.withColumns(
         {
             "rule": _by_trait(rules, lambda r: r.rule, LATEST),
@@ -275,7 +283,7 @@ def _ranked(values: DataFrame, rules: Sequence[TraitRule]) -> DataFrame:
 
 def _removals(ranked: DataFrame, rules: Sequence[TraitRule]) -> DataFrame:
     """The values with ``removed``: the order of the last null by a source that ranks no lower."""
-    told = Window.partitionBy("profile_id", "trait")
+    told = Window.partitionBy(*_TRAIT)
     if any(r.sources for r in rules):
         told = told.orderBy("rank").rangeBetween(Window.unboundedPreceding, Window.currentRow)
     null = F.when(F.col("value").isNull(), F.col("last"))
@@ -366,11 +374,27 @@ def _by_trait(
     return column
 
 
-def winning_traits(judged: DataFrame) -> DataFrame:
+#: What `winning_traits` and `trait_candidates` need of judged values.
+OF_WINNERS = (*PROFILE_TRAITS.names, "reason")
+OF_LOSERS = (
+    *("profile_id", "trait", "value", "source", "reason", "rule", "calls"),
+    *("first_seen", "received_at", "timestamp", "message_id"),
+)
+
+
+def winning_traits(judged: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """The columns of ``profile_traits``: of each profile's traits the value that survives."""
-    return judged.where(F.col("reason").isNull()).select(*PROFILE_TRAITS.names)
+    for rows in judged:
+        survived = pc.is_null(rows.column("reason"))
+        yield rows.filter(survived).select(list(PROFILE_TRAITS.names))
 
 
-def trait_candidates(judged: DataFrame) -> DataFrame:
+def trait_candidates(clock: str, judged: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """The columns of ``profile_trait_candidates``: the values that were not taken, and why."""
-    return judged.where(F.col("reason").isNotNull()).select(*PROFILE_TRAIT_CANDIDATES.names)
+    for every in judged:
+        rows = every.filter(pc.is_valid(every.column("reason")))
+        seen = rows.column("received_at")
+        if clock != RECEIVED_AT:
+            seen = pc.coalesce(rows.column("timestamp"), seen)
+        rows = rows.append_column("last_seen", seen)
+        yield rows.select(list(PROFILE_TRAIT_CANDIDATES.names))

@@ -18,17 +18,15 @@ from pyspark.sql import functions as F
 
 from lake.config import Config
 from lake.errors import ConservationError
+from lake.frames import Kernel, Materialised
 from lake.identity import conflicts, shared, stitching
 from lake.identity.components import (
-    Kernel,
-    Materialised,
     broken_links,
     connected_components,
     over_merged,
     repeated_nodes,
 )
 from lake.identity.resolve import Identifier, Rules, Strategy
-from lake.io.delta import Scratch
 from lake.run.rules import resolution_rules, sharing
 from lake.tables import VIOLATIONS
 
@@ -42,7 +40,7 @@ class Store(Protocol):
 
     def __call__(
         self, name: str, frame: DataFrame, kernel: Kernel | None = None, columns: str | None = None
-    ) -> Scratch:
+    ) -> Materialised:
         """The stored rows."""
 
 
@@ -161,15 +159,14 @@ class Resolver:
         found = self.store("shared", shared.exceeding(degrees, limits))
         return shared.Found(found.frame, limits, rule.mode) if found.rows else None
 
-    def _raw_components(self, links: Scratch) -> DataFrame:
+    def _raw_components(self, links: Materialised) -> DataFrame:
         """Connected components over what the guards left and the overrides join."""
         edges = self._edges(links.frame)
 
         def level(
             name: str, frame: DataFrame, kernel: Kernel | None = None, columns: str | None = None
         ) -> Materialised:
-            stored = self.store(f"components_{name}", frame, kernel, columns)
-            return Materialised(stored.frame, stored.rows, stored.parts, stored.opened)
+            return self.store(f"components_{name}", frame, kernel, columns)
 
         # A graph that one task solves anyway need not be stored first.
         small = links.rows < SMALL_SETS

@@ -16,13 +16,8 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from structlog.testing import capture_logs
 
-from lake.identity.components import (
-    Kernel,
-    Materialised,
-    broken_links,
-    connected_components,
-    over_merged,
-)
+from lake.frames import Kernel, Materialised
+from lake.identity.components import broken_links, connected_components, over_merged
 from lake.io.objects import LocalObjects
 from lake.io.scratch import opened
 from tests.support import graphs as g

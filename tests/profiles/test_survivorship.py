@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 from ruamel.yaml import YAML
 
+from lake.frames import Kernel
 from lake.profiles.survivorship import TraitRule, judged_values, trait_candidates, winning_traits
 from lake.tables import TRAIT_OBSERVATIONS
 
@@ -61,14 +64,19 @@ def found(spark: SparkSession) -> Found:
         rules,
         CLOCK,
         AS_OF,
-    ).cache()
+        2,
+    ).toArrow()
     names = {rule.name for rule in rules}
-    winners = [r.asDict() for r in winning_traits(judged).collect()]
+    winners = _rows(winning_traits, judged)
     lost: dict[str, dict[str, str]] = {}
-    for r in trait_candidates(judged).collect():
+    for r in _rows(partial(trait_candidates, CLOCK), judged):
         if r["trait"] in names:
             lost.setdefault(r["profile_id"], {})[f"{r['value']} {r['source']}"] = r["reason"]
     return Found({r["profile_id"]: r for r in winners if r["trait"] in names}, lost)
+
+
+def _rows(kernel: Kernel, judged: pa.Table) -> list[dict[str, Any]]:
+    return [row for rows in kernel(judged.to_batches()) for row in rows.to_pylist()]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c["case"].replace(" ", "-"))
