@@ -40,6 +40,7 @@ from lake.profiles.survivorship import (
     trait_candidates,
     winning_traits,
 )
+from lake.ranges import most_ranges
 
 AS_OF = datetime(2026, 3, 1, 10, tzinfo=UTC)
 CLOCK = "received_at"
@@ -128,8 +129,8 @@ def product_traits(folder: Path, out: Path) -> None:
     spark = spark_session("bench")
     told = spark.read.parquet(f"{folder}/traits.parquet")
     homes = spark.read.parquet(f"{folder}/set_profiles.parquet")
-    tasks = int(spark.conf.get("spark.sql.shuffle.partitions") or 1)
-    judged = write(judged_values(told, homes, RULES, CLOCK, AS_OF, tasks), out / "judged")
+    values = judged_values(told, homes, RULES, CLOCK, AS_OF, most_ranges(spark))
+    judged = write(values, out / "judged")
     rows, kernel = judged.through(winning_traits, OF_WINNERS)
     write(rows, out / "winners", kernel)
     rows, kernel = judged.through(partial(trait_candidates, CLOCK), OF_LOSERS)

@@ -15,7 +15,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 _BITS: Final = 32
 _WORD: Final = 0xFFFFFFFF
@@ -51,6 +51,11 @@ def with_range(rows: DataFrame, key: str, ranges: int) -> DataFrame:
         raise ValueError(f"{key} is no hash")
     names = F.array(*map(F.lit, names_of_tasks(ranges)))
     return rows.select("*", F.element_at(names, number + 1).alias(RANGE))
+
+
+def most_ranges(spark: SparkSession) -> int:
+    """As many ranges as the session has tasks in a shuffle."""
+    return int(spark.conf.get("spark.sql.shuffle.partitions") or 1)
 
 
 def names_of_tasks(tasks: int) -> list[int]:

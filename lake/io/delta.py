@@ -32,7 +32,7 @@ from lake.io.files import File, Layout, written
 from lake.io.objects import canonical_uri, objects_for
 from lake.io.rewriting import DataFile, rewritten
 from lake.io.scratch import Stored, opened, store_list, stored, stored_frame
-from lake.ranges import in_ranges
+from lake.ranges import in_ranges, most_ranges
 from lake.schema import Column, Table
 from lake.tables import IDENTITY_SETS
 
@@ -617,8 +617,7 @@ class Lake:
     def ranges(self, sets: int) -> int:
         """In how many ranges of their key rows of so many identity sets are written: all tables of
         people grow with these."""
-        most = int(self.spark.conf.get("spark.sql.shuffle.partitions") or 1)
-        return max(1, min(most, -(-sets // RANGE_SETS)))
+        return max(1, min(most_ranges(self.spark), -(-sets // RANGE_SETS)))
 
     def _layout(self, table: Table) -> Layout:
         """How files of this run lie in the table's folder, before a commit names them."""

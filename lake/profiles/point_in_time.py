@@ -19,7 +19,7 @@ from lake.clock import moment
 from lake.profiles.survivorship import TraitRule, in_short, judged, named
 from lake.profiles.traits import told_traits
 from lake.profiles.values import plain_text
-from lake.ranges import with_range
+from lake.ranges import most_ranges, with_range
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -53,7 +53,7 @@ def profiles_as_of(
     one = (F.lit(1).alias("calls"), moment().alias("first"), moment().alias("last"))
     time = F.timestamp_micros(F.substring_index("profile_id", "@", -1).cast("bigint"))
     rows = in_short(told.select(then, "trait", "value", "source", *one), rules, clock)
-    tasks = int(asked.sparkSession.conf.get("spark.sql.shuffle.partitions") or 1)
+    tasks = most_ranges(asked.sparkSession)
     spread = with_range(rows, "profile_id", tasks)
     by_then = judged(spread, rules, clock, time, tasks).where("reason is null")
     entry = F.struct("trait", plain_text(F.col("value")).alias("value"))
