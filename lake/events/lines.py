@@ -24,7 +24,7 @@ LINE_LIMIT: Final = 1 << 20
 """Longest line in bytes, its end not counted."""
 HEAD: Final = 64 << 10
 """Bytes kept of a line that is refused."""
-BLOCK: Final = 512 << 10
+BLOCK: Final = 1 << 20
 """Bytes of text in a block, about: few enough to stay in a processor's cache while the block is
 unpacked, split and decoded."""
 

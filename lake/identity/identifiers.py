@@ -149,15 +149,11 @@ def set_key(identifiers: tuple[Identifier, ...]) -> bytes:
 
 
 def _key(pairs: Iterable[Identifier]) -> bytes:
-    return _hashed("".join([f"{len(t)}:{t}{len(value)}:{value}" for t, value in pairs]))
+    return _hashed(_written(pairs))
 
 
-def _set_of(normal: Sequence[Identifier], too_long: str | None = None) -> IdentitySet:
-    """The set of identifiers that are in their normal form."""
-    if not normal:
-        return IdentitySet((), None, too_long)
-    pairs = tuple(sorted(set(normal)))
-    return IdentitySet(pairs, _key(pairs), too_long)
+def _written(pairs: Iterable[Identifier]) -> str:
+    return "".join([f"{len(t)}:{t}{len(value)}:{value}" for t, value in pairs])
 
 
 _UNFED = hashlib.blake2b(digest_size=16)
@@ -180,16 +176,6 @@ class IdentitySets:
     values: list[str] = field(default_factory=list)
     keys: list[bytes | None] = field(default_factory=list)
     too_long: dict[int, str] = field(default_factory=dict)
-
-    def append(self, found: IdentitySet) -> None:
-        """Adds the set of the next call."""
-        if found.too_long:
-            self.too_long[len(self.keys)] = found.too_long
-        self.counts.append(len(found.identifiers))
-        for t, value in found.identifiers:
-            self.types.append(t)
-            self.values.append(value)
-        self.keys.append(found.key)
 
 
 @lru_cache(maxsize=8)
@@ -259,7 +245,9 @@ class Extractor:
             self._properties.add(self._properties.shape.read(properties), nested)
         if context:
             self._add_context(self._context.read(context), nested)
-        return self._set(self._sent(kind, user_id, anonymous_id, nested))
+        normal, too_long = self._normal(self._sent(kind, user_id, anonymous_id, nested))
+        found = tuple(sorted(set(normal)))
+        return IdentitySet(found, _key(found) if found else None, too_long)
 
     def column(
         self,
@@ -272,7 +260,7 @@ class Extractor:
     ) -> IdentitySets:
         """The identity sets of many calls, given field by field, as a call of each would give
         them. Most calls carry values in their normal form, a userId and an anonymousId and little
-        else: what `_set` gives for such calls is written down without a detour."""
+        else: what those come to is written down without a detour."""
         nested = self._nested(kinds, contexts, traits, properties)
         users = user_ids if "user_id" in self._named else [None] * len(kinds)
         devices = anonymous_ids if "anonymous_id" in self._named else [None] * len(kinds)
@@ -282,22 +270,32 @@ class Extractor:
         )
         all_normal = normal and self._are_normal({t for t, _ in told}, [v for _, v in told])
         sets = IdentitySets()
-        counts, types, values, keys = sets.counts, sets.types, sets.values, sets.keys
+        counts, types, values, written = sets.counts, sets.types, sets.values, list[str]()
         for row, (kind, user, device) in enumerate(zip(kinds, users, devices, strict=True)):
             if row in nested or kind == "alias" or not (normal and device):
-                sent = self._sent(kind, user, device, nested.get(row, ()))
-                sets.append(_set_of(sent) if all_normal else self._set(sent))
+                found: Sequence[Identifier] = self._sent(kind, user, device, nested.get(row, ()))
+                if not all_normal:
+                    found, too_long = self._normal(found)
+                    if too_long:
+                        sets.too_long[row] = too_long
+                if len(found) > 1:
+                    found = sorted(set(found))
+                counts.append(len(found))
+                for t, value in found:
+                    types.append(t)
+                    values.append(value)
+                written.append(_written(found))
             elif user:
                 types += _BOTH
                 values += (device, user)
                 counts.append(2)
-                text = f"12:anonymous_id{len(device)}:{device}7:user_id{len(user)}:{user}"
-                keys.append(_hashed(text))
+                written.append(f"12:anonymous_id{len(device)}:{device}7:user_id{len(user)}:{user}")
             else:
                 types.append("anonymous_id")
                 values.append(device)
                 counts.append(1)
-                keys.append(_hashed(f"12:anonymous_id{len(device)}:{device}"))
+                written.append(f"12:anonymous_id{len(device)}:{device}")
+        sets.keys += [_hashed(text) if text else None for text in written]
         return sets
 
     def _are_normal(self, types: Collection[str], values: Sequence[str | None]) -> bool:
@@ -332,7 +330,7 @@ class Extractor:
         user_id: str | None,
         anonymous_id: str | None,
         nested: Sequence[Identifier],
-    ) -> tuple[Identifier, ...]:
+    ) -> list[Identifier]:
         """All identifiers of a call in whose nested objects these were found, as sent."""
         found: list[Identifier] = []
         if user_id and "user_id" in self._named:
@@ -341,7 +339,7 @@ class Extractor:
             if anonymous_id and "anonymous_id" in self._named:
                 found.append(("anonymous_id", anonymous_id))
             found += nested
-        return tuple(found)
+        return found
 
     def _add_context(self, context: Any, found: list[Identifier]) -> None:
         if context is None:
@@ -379,8 +377,9 @@ class Extractor:
                 types = self._external.get(name, [name] if self._unknown else [])
                 found += [(t, entry.id) for t in types]
 
-    def _set(self, sent: tuple[Identifier, ...]) -> IdentitySet:
-        normal, too_long = [], None
+    def _normal(self, sent: Iterable[Identifier]) -> tuple[list[Identifier], str | None]:
+        """The identifiers in their normal form, and the type of a value that is over the limit."""
+        normal, too_long = list[Identifier](), None
         for t, value in sent:
             if len(value) > VALUE_LIMIT:
                 too_long = too_long or t
@@ -388,7 +387,7 @@ class Extractor:
             text = self._normalisers.get(t, normalise.exact)(value)
             if text is not None:
                 normal.append((t, text))
-        return _set_of(normal, too_long)
+        return normal, too_long
 
 
 class _Told:
