@@ -33,6 +33,7 @@ from lake.profiles.traits import added_up
 from lake.progress import Progress
 from lake.quality.comparison import differences
 from lake.run.facts import facts_told
+from lake.run.night import check_finished
 from lake.run.place import Place
 from lake.run.planning import changed_rules
 from lake.run.resolution import Resolved, Resolver
@@ -88,12 +89,13 @@ def verify(
 
     ``sample``: the share of raw components to look at, whole ones, chosen by a hash of their key;
     default all. Raises NotFound before the first night and where rules changed since the last,
-    LeaseHeld while another run writes.
+    LakeError where that did not finish, LeaseHeld while another run writes.
     """
     place, said = Place(config), progress or Progress()
     with Lease(place.objects, config.root, run="verify") as lease:
         if place.tables.open(PROFILES) is None:
             raise NotFound("There is nothing to verify yet: no night was run.")
+        check_finished(place.control, "verify")
         if changed := changed_rules(place.tables, config):
             raise NotFound(
                 f"Since the last night this has changed: {'; '.join(changed)}. So its rows cannot "

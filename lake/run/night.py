@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Any
 
 from lake.config import Config
-from lake.errors import GateClosed
+from lake.errors import GateClosed, LakeError
 from lake.identity.identifiers import Extraction
 from lake.io import publications
 from lake.io.control import Control, Plan
@@ -87,6 +87,15 @@ def unfinished(control: Control) -> Plan | None:
     """The plan of the last run, if that run has no record."""
     last = control.last_run()
     return control.plan(last) if last and control.record(last) is None else None
+
+
+def check_finished(control: Control, command: str) -> None:
+    """Raises LakeError, which names the command to come back with, while a run is unfinished: its
+    tables are half written, and its scratch, which the command would drop, holds what it read."""
+    if plan := unfinished(control):
+        raise LakeError(
+            f"Run {plan.name} was not finished: `profile-lake run` first, then {command}."
+        )
 
 
 def night(

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lake.config import Config
-from lake.errors import LakeError
 from lake.identity.sets import order_of
 from lake.io import publications
 from lake.io.delta import Lake, Tables, Transaction
@@ -19,7 +18,7 @@ from lake.io.lease import Lease
 from lake.io.session import spark_session
 from lake.profiles.traits import added_up
 from lake.progress import Progress
-from lake.run.night import unfinished
+from lake.run.night import check_finished
 from lake.run.place import Place
 from lake.tables import TABLES, TRAIT_OBSERVATIONS
 
@@ -38,8 +37,7 @@ def optimize(
     """
     place, said = Place(config), progress or Progress()
     with Lease(place.objects, config.root, run="optimize") as lease:
-        if unfinished(place.control):
-            raise LakeError("A run was not finished: `profile-lake run` first, then optimize.")
+        check_finished(place.control, "optimize")
         spark = spark_session("profile-lake optimize", storage=place.access, conf=config.spark.conf)
         lake = Lake(spark, place.tables, "optimize", lambda _: lease.check(), lambda *_: None)
         place.tables.drop_scratch()

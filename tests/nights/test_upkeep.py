@@ -12,7 +12,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs.verify import verify
-from lake.errors import NotFound
+from lake.errors import LakeError, NotFound
 from lake.progress import Progress
 from lake.run.optimizing import optimize
 from lake.tables import table
@@ -35,6 +35,10 @@ TAMPERED = {
 
 def verified(lake: Site, sample: float | None = None) -> dict[str, Any]:
     return verify(lake.place.config, sample=sample, progress=Progress(quiet=True))
+
+
+def upkept(lake: Site) -> dict[str, Any]:
+    return optimize(lake.place.config, keep=2, progress=Progress(quiet=True))
 
 
 def test_a_row_altered_by_hand_is_named_and_a_full_run_mends_it(
@@ -82,6 +86,25 @@ def test_what_was_made_by_other_rules_is_not_compared(one_night: Lake, tmp_path:
             verified(changed)
 
 
+def test_neither_verify_nor_upkeep_touches_what_an_unfinished_run_has_stored(
+    one_night: Lake, tmp_path: Path
+) -> None:
+    lake = copied(one_night.site, tmp_path, judged=False)
+    lake.run(AS_OF + timedelta(days=1), force="full", until="stitch")
+
+    def stored() -> set[Path]:
+        return {path for path in (Path(lake.root) / "_scratch").rglob("*") if path.is_file()}
+
+    before = stored()
+    assert before
+    for work in (verified, upkept):
+        with pytest.raises(LakeError, match="was not finished: `profile-lake run` first"):
+            work(lake)
+    assert stored() == before
+    assert lake.run(AS_OF + timedelta(days=2))["status"] == "published"
+    assert verified(lake)["same"]
+
+
 def test_upkeep_leaves_every_pinned_version_as_it_is(
     spark: SparkSession, zone: Zone, one_night: Lake, tmp_path: Path
 ) -> None:
@@ -95,7 +118,7 @@ def test_upkeep_leaves_every_pinned_version_as_it_is(
     lost = Path(lake.root) / "identities/part-00000002-of-a-run-that-was-killed.parquet"
     lost.write_bytes(b"nobody names this file")
 
-    told = optimize(lake.place.config, keep=2, progress=Progress(quiet=True))
+    told = upkept(lake)
 
     assert told["added_up"] >= 0
     assert not lost.exists()
