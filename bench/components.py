@@ -22,7 +22,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,10 +103,10 @@ def ours(finish_share: float) -> Callable[[str, str, int], Callable[[], None]]:
     share of the edges that are finished at once is below one."""
 
     def solver(source: str, target: str, cores: int) -> Callable[[], None]:
-        from lake.frames import Materialised
+        from lake.frames import Mapped, Materialised, Rows
         from lake.identity.components import connected_components
         from lake.io.objects import LocalObjects
-        from lake.io.scratch import Stored, opened, stored_frame
+        from lake.io.scratch import Stored, read_back, stored_rows
 
         spark = session(cores)
         store = LocalObjects()
@@ -115,15 +114,12 @@ def ours(finish_share: float) -> Callable[[str, str, int], Callable[[], None]]:
         rows = sum(pq.read_metadata(file).num_rows for file in files)
 
         def kept(stored: Stored, schema: Any) -> Materialised:
-            parts = spark.createDataFrame([(file,) for file in stored.files], "uri string")
-            frame = spark.read.schema(schema).parquet(*stored.files)
-            return Materialised(frame, stored.rows, parts, partial(opened, store))
+            return read_back(spark.read.schema(schema).parquet(*stored.files), stored, store)
 
-        def materialise(
-            name: str, frame: Any, kernel: Any = None, columns: str | None = None
-        ) -> Materialised:
+        def materialise(name: str, rows: Rows) -> Materialised:
             folder = target if name == "solved" else f"{target}.scratch/{name}"
-            return kept(stored_frame(frame, store, folder, kernel), columns or frame.schema)
+            schema = rows.columns if isinstance(rows, Mapped) else rows.schema
+            return kept(stored_rows(rows, store, folder), schema)
 
         def run() -> None:
             edges = kept(Stored(files, rows), "a bigint, b bigint")

@@ -17,24 +17,20 @@ import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 import duckdb
-from pyspark.sql import DataFrame
 
 from bench.support import Watch
-from lake.frames import Kernel, Materialised
+from lake.frames import Materialised, Rows
 from lake.io.objects import objects_for
-from lake.io.scratch import opened, stored_frame
+from lake.io.scratch import read_back, stored_rows
 from lake.io.session import spark_session
 from lake.language.parsing import audience, computed
 from lake.language.tree import computed_in
 from lake.profiles.activity import measure_of, with_computed
 from lake.profiles.audiences import with_audiences
 from lake.profiles.survivorship import (
-    OF_LOSERS,
-    OF_WINNERS,
     TraitRule,
     judged_values,
     trait_candidates,
@@ -116,12 +112,11 @@ def facts(folder: Path, sets: int, observations: int) -> None:
         db.execute(f"copy ({' union all '.join(rows)}) to '{folder}/activity.parquet'")
 
 
-def write(frame: DataFrame, folder: Path, kernel: Kernel | None = None) -> Materialised:
-    """Write the frame's rows, or what the kernel makes of them, as a night does."""
-    store, spark = objects_for(str(folder)), frame.sparkSession
-    stored = stored_frame(frame, store, str(folder), kernel)
-    parts = spark.createDataFrame([(file,) for file in stored.files], "uri string")
-    return Materialised(frame, stored.rows, parts, partial(opened, store))
+def write(rows: Rows, folder: Path) -> Materialised:
+    """Write the rows as a night does."""
+    store, spark = objects_for(str(folder)), spark_session("bench")
+    stored = stored_rows(rows, store, str(folder))
+    return read_back(spark.read.parquet(*stored.files), stored, store)
 
 
 def product_traits(folder: Path, out: Path) -> None:
@@ -131,10 +126,8 @@ def product_traits(folder: Path, out: Path) -> None:
     homes = spark.read.parquet(f"{folder}/set_profiles.parquet")
     values = judged_values(told, homes, RULES, CLOCK, AS_OF, most_ranges(spark))
     judged = write(values, out / "judged")
-    rows, kernel = judged.through(winning_traits, OF_WINNERS)
-    write(rows, out / "winners", kernel)
-    rows, kernel = judged.through(partial(trait_candidates, CLOCK), OF_LOSERS)
-    write(rows, out / "losers", kernel)
+    write(winning_traits(judged), out / "winners")
+    write(trait_candidates(judged, CLOCK), out / "losers")
 
 
 def product_profiles(folder: Path, out: Path) -> None:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from jobs.publish import Change, Put
-    from lake.frames import Kernel
+    from lake.frames import Rows
     from lake.io.delta import Tables
     from lake.run.night import Night
     from lake.schema import Table
@@ -92,18 +92,13 @@ def write(night: Night, change: Change) -> None:
     basis = every if keys is None else restricted(every, night, change)
     wide = every if has_other_columns(night, names) else basis
 
-    def put(
-        table: Table,
-        rows: DataFrame,
-        more: tuple[Column, ...] = (),
-        kernel: Kernel | None = None,
-    ) -> DataFrame:
+    def put(table: Table, rows: Rows, more: tuple[Column, ...] = ()) -> DataFrame:
         if keys is None or (table in WIDE and wide is every):
-            lake.replace(table, rows, once, more, kernel)
+            lake.replace(table, rows, once, more)
         else:
             key = key_of(table)
             own = keys.select(F.col("segment_id").alias(key))
-            lake.update(table, own, rows, once, more, kernel, f"touched_by_{key}")
+            lake.update(table, own, rows, once, more, f"touched_by_{key}")
         return lake.read(table)
 
     sync_rows(basis, names, clock, put, wide)

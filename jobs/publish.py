@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -21,8 +20,6 @@ from lake.profiles.audiences import members, with_audiences
 from lake.profiles.consent import consented, linking_sets, profile_consents
 from lake.profiles.snapshot import profile_identifiers, profiles, with_typed_traits
 from lake.profiles.survivorship import (
-    OF_LOSERS,
-    OF_WINNERS,
     judged_values,
     trait_candidates,
     winning_traits,
@@ -66,7 +63,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from lake.config import Config
-    from lake.frames import Kernel
+    from lake.frames import Rows
     from lake.run.resolution import Store
     from lake.schema import Column, Table
 
@@ -161,12 +158,10 @@ class Put(Protocol):
     def __call__(
         self,
         table: Table,
-        rows: DataFrame,
+        rows: Rows,
         more: tuple[Column, ...] = (),
-        kernel: Kernel | None = None,
     ) -> DataFrame:
-        """``more``: columns that the configuration adds to the table's. With a ``kernel`` they are
-        what it makes of the rows, in the table's order."""
+        """``more``: columns that the configuration adds to the table's."""
 
 
 def published_rows(basis: Basis, terms: Terms, put: Put) -> None:
@@ -184,10 +179,8 @@ def published_rows(basis: Basis, terms: Terms, put: Put) -> None:
     told = basis.facts[TRAIT_OBSERVATIONS.name]
     values = judged_values(told, by_set, rules, clock, terms.as_of, terms.ranges)
     judged = terms.store("trait_values", values)
-    rows, kernel = judged.through(winning_traits, OF_WINNERS)
-    won = put(PROFILE_TRAITS, rows, kernel=kernel)
-    rows, kernel = judged.through(partial(trait_candidates, clock), OF_LOSERS)
-    put(PROFILE_TRAIT_CANDIDATES, rows, kernel=kernel)
+    won = put(PROFILE_TRAITS, winning_traits(judged))
+    put(PROFILE_TRAIT_CANDIDATES, trait_candidates(judged, clock))
     sightings = basis.facts[SIGHTINGS.name]
     plain = profiles(sightings, by_set, identifiers, won, clock)
     rows = with_questions(with_typed_traits(plain, rules), basis, terms)
@@ -225,20 +218,14 @@ class Change:
     profiles: DataFrame | None
     ranges: int
 
-    def put(
-        self,
-        table: Table,
-        rows: DataFrame,
-        more: tuple[Column, ...] = (),
-        kernel: Kernel | None = None,
-    ) -> DataFrame:
-        """Write the rows in the place of the profiles' own, or of all (``more`` and ``kernel``:
-        see `Lake.replace`); as they are stored."""
+    def put(self, table: Table, rows: Rows, more: tuple[Column, ...] = ()) -> DataFrame:
+        """Write the rows in the place of the profiles' own, or of all (see `Put`); as they are
+        stored."""
         lake, once = self.night.lake, self.night.transaction("publish")
         if self.profiles is None:
-            lake.replace(table, rows, once, more, kernel)
+            lake.replace(table, rows, once, more)
         else:
-            lake.update(table, self.profiles, rows, once, more, kernel, "profile_keys")
+            lake.update(table, self.profiles, rows, once, more, "profile_keys")
         return self.of(lake.read(table))
 
     def of(self, rows: DataFrame) -> DataFrame:

@@ -22,6 +22,7 @@ from jobs import profiles_sync
 from jobs.publish import Basis, Terms, published_rows
 from lake.config import Config
 from lake.errors import NotFound
+from lake.frames import Mapped
 from lake.identity import touched
 from lake.identity.sets import order_of
 from lake.io import publications
@@ -57,7 +58,7 @@ from lake.tables import (
 )
 
 if TYPE_CHECKING:
-    from lake.frames import Kernel
+    from lake.frames import Rows
     from lake.schema import Column, Table
 
 READS = (
@@ -234,17 +235,11 @@ class Made:
     lake: Lake
     tables: dict[str, tuple[Table, DataFrame]] = field(default_factory=dict)
 
-    def put(
-        self,
-        table: Table,
-        rows: DataFrame,
-        more: tuple[Column, ...] = (),
-        kernel: Kernel | None = None,
-    ) -> DataFrame:
+    def put(self, table: Table, rows: Rows, more: tuple[Column, ...] = ()) -> DataFrame:
         """Take a table's rows (see `Put`)."""
         whole = table.extended(more)
-        made = rows if kernel else whole.conform(rows)
-        stored = self.lake.scratch(table.name, made, kernel, whole.ddl if kernel else None).frame
+        made = rows if isinstance(rows, Mapped) else whole.conform(rows)
+        stored = self.lake.scratch(table.name, made).frame
         self.tables[table.name] = whole, stored
         return stored
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import pyarrow as pa
 
@@ -14,6 +14,31 @@ if TYPE_CHECKING:
 
 #: The body of a ``mapInArrow``.
 Kernel = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """Rows that a kernel makes of a frame's, in ``columns`` (DDL).
+
+    The two are kept apart, for the worker that makes such rows can write them itself, and then
+    they never go through the JVM.
+    """
+
+    frame: DataFrame
+    kernel: Kernel
+    columns: str
+
+    def as_frame(self) -> DataFrame:
+        """The rows as a frame."""
+        return self.frame.mapInArrow(self.kernel, self.columns)
+
+    def in_one_task(self) -> Mapped:
+        """The rows, of one run of the kernel."""
+        return replace(self, frame=self.frame.coalesce(1))
+
+
+#: What can be stored.
+Rows: TypeAlias = "DataFrame | Mapped"
 
 
 @dataclass(frozen=True)
@@ -30,18 +55,17 @@ class Materialised:
     parts: DataFrame | None = None
     opened: Callable[..., Iterator[pa.RecordBatch]] | None = None
 
-    def through(
-        self, kernel: Kernel, columns: Sequence[str] | None = None
-    ) -> tuple[DataFrame, Kernel]:
-        """A frame, and the kernel that makes of it what ``kernel`` makes of the stored rows, of
-        which it needs these ``columns``.
+    def through(self, kernel: Kernel, columns: str, of: Sequence[str] | None = None) -> Mapped:
+        """What the kernel makes of the stored rows, in ``columns`` (DDL); ``of``: the stored
+        columns that it needs, by default all.
 
         Rows that a worker reads itself do not go through the JVM, which hands them over one by
         one at several times what it costs to read them.
         """
         if self.parts is None or self.opened is None:
-            return self.frame.select(*columns) if columns else self.frame, kernel
-        return self.parts, partial(_behind, partial(self.opened, columns=columns), kernel)
+            return Mapped(self.frame.select(*of) if of else self.frame, kernel, columns)
+        behind = partial(_behind, partial(self.opened, columns=of), kernel)
+        return Mapped(self.parts, behind, columns)
 
 
 def _behind(

@@ -22,7 +22,7 @@ import structlog
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as f
 
-from lake.frames import Kernel, Materialised
+from lake.frames import Mapped, Materialised, Rows
 from lake.identity import contraction
 
 FINISH_EDGES = contraction.finish_edges(2 << 30)
@@ -38,13 +38,11 @@ _log = structlog.get_logger(__name__)
 
 
 COMPONENT = "node bigint, component bigint"
+UNITED = "node bigint, root bigint, link boolean"
 
 
 class Materialise(Protocol):
-    """Stores a frame as a scratch table of this name and gives it back as read from there.
-
-    With a ``kernel``, the body of a ``mapInArrow``, what it makes of the frame is stored, in
-    ``columns`` (DDL): given apart, so that the worker that makes the rows can write them as well.
+    """Stores rows as a scratch table of this name and gives them back as read from there.
 
     The name is unique within one call of `connected_components`, a letter and then letters,
     digits and underscores. A name that is stored already may be given back as it is: it holds
@@ -52,9 +50,7 @@ class Materialise(Protocol):
     itself counted; no job need count it.
     """
 
-    def __call__(
-        self, name: str, frame: DataFrame, kernel: Kernel | None = None, columns: str | None = None
-    ) -> Materialised:
+    def __call__(self, name: str, rows: Rows) -> Materialised:
         """The stored rows."""
 
 
@@ -87,12 +83,8 @@ def connected_components(
         # A long chain cut at random keeps most of its links; with the edges of a hub in one
         # slice it does not.
         local = Materialised(stored.frame.repartition(spread, "b"), stored.rows)
-        both = materialise(
-            f"level_{level}",
-            forests(local if slow >= 2 else stored, spread),
-            contraction.unions,
-            "node bigint, root bigint, link boolean",
-        )
+        stars = forests(local if slow >= 2 else stored, spread)
+        both = materialise(f"level_{level}", Mapped(stars, contraction.unions, UNITED))
         links = materialise(f"links_{level}", links_of(both.frame))
         levels.append(Materialised(roots_of(both.frame), both.rows - links.rows))
         slow += links.rows > _SLOW * stored.rows
@@ -100,19 +92,18 @@ def connected_components(
     if stored.rows > finish_edges:
         _log.warning("components.levels_exhausted", levels=len(levels), links=stored.rows)
     chunk_edges = max(finish_edges, contraction.CHUNK_EDGES)
-    whole, finish = stored.through(partial(contraction.finish, chunk_edges=chunk_edges))
+    finish = partial(contraction.finish, chunk_edges=chunk_edges)
+    last = stored.through(finish, COMPONENT).in_one_task()
     if not levels:
-        return materialise("solved", whole.coalesce(1), finish, COMPONENT)
-    last = whole.coalesce(1).mapInArrow(finish, COMPONENT)
-    return materialise("solved", unwound(levels, Materialised(last, stored.rows)))
+        return materialise("solved", last)
+    return materialise("solved", unwound(levels, Materialised(last.as_frame(), stored.rows)))
 
 
 def forests(edges: Materialised, partitions: int) -> DataFrame:
     """``(node, root)``, star rows of slices of the edges, all those of a node in one partition."""
     # The count must be given: by it Spark neither splits nor merges, and `unions` has to see
     # all rows of a node.
-    slices, kernel = edges.through(contraction.forests)
-    rows = slices.mapInArrow(kernel, "node bigint, root bigint")
+    rows = edges.through(contraction.forests, "node bigint, root bigint").as_frame()
     return rows.repartition(partitions, "node")
 
 

@@ -27,11 +27,11 @@ from deltalake.exceptions import TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
 from lake.errors import CommitError, LakeError
-from lake.frames import Kernel, Materialised
+from lake.frames import Mapped, Materialised, Rows
 from lake.io.files import File, Layout, written
 from lake.io.objects import canonical_uri, objects_for
 from lake.io.rewriting import DataFile, rewritten
-from lake.io.scratch import Stored, opened, store_list, stored, stored_frame
+from lake.io.scratch import Stored, read_back, store_list, stored, stored_rows
 from lake.ranges import in_ranges, most_ranges
 from lake.schema import Column, Table
 from lake.tables import IDENTITY_SETS
@@ -434,31 +434,29 @@ class Lake:
     def replace(
         self,
         table: Table,
-        frame: DataFrame,
+        rows: Rows,
         transaction: Transaction,
         more: tuple[Column, ...] = (),
-        kernel: Kernel | None = None,
     ) -> None:
-        """Make the frame the table's whole content, in one commit, once.
+        """Make the rows the table's whole content, in one commit, once.
 
         ``more`` are columns that the lake's configuration adds to the declared ones; the commit
-        gives the table's schema too, so they come and go with the configuration. With a ``kernel``
-        (of ``mapInArrow``) it is what that makes of the frame, as it comes: in the table's order.
+        gives the table's schema too, so they come and go with the configuration. What a kernel
+        makes is taken as it comes, in the table's order.
         """
-        self._write(table.extended(more), frame, transaction, "overwrite", kernel)
+        self._write(table.extended(more), rows, transaction, "overwrite")
 
     def update(
         self,
         table: Table,
         keys: DataFrame,
-        rows: DataFrame,
+        rows: Rows,
         transaction: Transaction,
         more: tuple[Column, ...] = (),
-        kernel: Kernel | None = None,
         named: str | None = None,
     ) -> None:
-        """Put ``rows``, or what ``kernel`` makes of them (see `replace`), in the place of all rows
-        whose key is among ``keys``, in one commit, once.
+        """Put the rows (see `replace`) in the place of all whose key is among ``keys``, in one
+        commit, once.
 
         ``keys`` has columns of the table, as many as make a key, none of them null; the first is
         the one that tells rows apart best. It is stored first, and every worker holds it. Files
@@ -467,16 +465,17 @@ class Lake:
         that are ``named`` are stored once for all tables that are given them by this name.
         """
         table = table.extended(more)
-        conformed = rows if kernel else table.conform(rows)
-        if table.sorted_by and not table.partitioned_by and not kernel:
-            # Not sorted across tasks: few rows make few files.
-            spread = conformed.repartition(table.sorted_by[0])
-            conformed = spread.sortWithinPartitions(*table.sorted_by)
+        if not isinstance(rows, Mapped):
+            rows = table.conform(rows)
+            if table.sorted_by and not table.partitioned_by:
+                # Not sorted across tasks: few rows make few files.
+                spread = rows.repartition(table.sorted_by[0])
+                rows = spread.sortWithinPartitions(*table.sorted_by)
 
         def change() -> tuple[list[File], list[DataFile]]:
-            gone = self._stored(named or f"{table.name}_keys", partial(stored_frame, keys)).files
+            gone = self._stored(named or f"{table.name}_keys", partial(stored_rows, keys)).files
             before = self.tables.files(table)
-            added = self._files(table, conformed, kernel)
+            added = self._files(table, rows)
             changed = rewritten(
                 self.spark, before, gone, keys.columns, self._store, self._layout(table)
             )
@@ -503,21 +502,14 @@ class Lake:
             self.after_commit(table.name, f"wrote {len(gone)} files as {len(made.files)} of")
         return len(gone)
 
-    def scratch(
-        self,
-        name: str,
-        frame: DataFrame,
-        kernel: Kernel | None = None,
-        columns: str | None = None,
-    ) -> Materialised:
-        """The frame stored for this run and read back: its lineage ends there. With a ``kernel``
-        (of ``mapInArrow``) what it makes of the frame, in ``columns`` (DDL).
+    def scratch(self, name: str, rows: Rows) -> Materialised:
+        """The rows stored for this run and read back: their lineage ends there.
 
         A restarted run finds the rows whole or stores them again; they are never read half.
         Raises CommitError if they cannot be stored.
         """
-        write = partial(stored_frame, frame, kernel=kernel)
-        return self.scratch_files(name, columns or frame.schema, write)
+        schema = rows.columns if isinstance(rows, Mapped) else rows.schema
+        return self.scratch_files(name, schema, partial(stored_rows, rows))
 
     def scratch_files(
         self,
@@ -535,9 +527,7 @@ class Lake:
 
     def _read_back(self, schema: StructType | str, files: Stored) -> Materialised:
         base = _for_spark(self.tables.scratch_folder)
-        parts = self.spark.createDataFrame([(uri,) for uri in files.files], "uri string")
-        frame = self._parquet(schema, files.files, base)
-        return Materialised(frame, files.rows, parts, partial(opened, self._store))
+        return read_back(self._parquet(schema, files.files, base), files, self._store)
 
     def _listed(self, name: str) -> str:
         return f"{self.tables.scratch_folder}/{self.run}/{name}.json"
@@ -571,22 +561,16 @@ class Lake:
         """Remove the run's scratch tables."""
         self.tables.drop_scratch()
 
-    def _write(
-        self,
-        table: Table,
-        frame: DataFrame,
-        transaction: Transaction,
-        mode: str,
-        kernel: Kernel | None = None,
-    ) -> None:
+    def _write(self, table: Table, rows: Rows, transaction: Transaction, mode: str) -> None:
         """One commit of conformed rows, made once; nothing if the table holds the transaction."""
-        conformed = frame if kernel else table.conform(frame)
-        if table.sorted_by and not table.partitioned_by and not kernel:
-            ranges = self.ranges(self.tables.rows(IDENTITY_SETS))
-            conformed = in_ranges(conformed, table.sorted_by, ranges)
+        if not isinstance(rows, Mapped):
+            rows = table.conform(rows)
+            if table.sorted_by and not table.partitioned_by:
+                ranges = self.ranges(self.tables.rows(IDENTITY_SETS))
+                rows = in_ranges(rows, table.sorted_by, ranges)
 
         def change() -> tuple[list[File], list[DataFile]]:
-            return self._files(table, conformed, kernel), []
+            return self._files(table, rows), []
 
         self._commit(table, change, transaction, mode, "wrote")
 
@@ -625,9 +609,9 @@ class Lake:
         by = table.partitioned_by[0] if table.partitioned_by else None
         return Layout(self.tables.uri(table), name, table.arrow, by, table.with_statistics)
 
-    def _files(self, table: Table, frame: DataFrame, kernel: Kernel | None = None) -> list[File]:
-        """The frame's rows as files in the table's folder that no commit names yet."""
-        return written(frame, self._store, self._layout(table), kernel)
+    def _files(self, table: Table, rows: Rows) -> list[File]:
+        """The rows as files in the table's folder that no commit names yet."""
+        return written(rows, self._store, self._layout(table))
 
     def _settle(self, table: Table, transaction: Transaction, failure: Exception) -> None:
         """A write that raised has committed if the table says so; otherwise the failure stands."""

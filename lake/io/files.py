@@ -21,11 +21,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
+from lake.frames import Mapped
+
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
     from pyspark.sql import DataFrame
 
-    from lake.frames import Kernel
+    from lake.frames import Kernel, Rows
     from lake.io.objects import Objects
 
 _GROUP_BYTES: Final = 32 << 20
@@ -78,25 +80,23 @@ class Layout:
         }
 
 
-def written(
-    frame: DataFrame, store: Objects, layout: Layout, kernel: Kernel | None = None
-) -> list[File]:
-    """The frame's rows, or what ``kernel`` makes of them, in files as laid out, these in the order
-    of their addresses.
+def written(rows: Rows, store: Objects, layout: Layout) -> list[File]:
+    """The rows in files as laid out, these in the order of their addresses.
 
-    The worker that runs the kernel writes its rows, which so never go through the JVM. Runs one
-    job, besides those of the frame's own plan; a task without rows writes no file. A
+    Runs one job, besides those of the frame's own plan; a task without rows writes no file. A
     worker holds up to 160 MiB. Raises what Spark raises.
     """
+    if isinstance(rows, Mapped):
+        return collected(rows.frame, partial(_files_behind, rows.kernel, store, layout))
     if layout.partitioned_by:
-        frame = frame.sortWithinPartitions(layout.partitioned_by)
-    return collected(frame, partial(_files_through, store, layout, kernel))
+        rows = rows.sortWithinPartitions(layout.partitioned_by)
+    return collected(rows, partial(files_of, store, layout))
 
 
-def _files_through(
-    store: Objects, layout: Layout, kernel: Kernel | None, batches: Iterable[pa.RecordBatch]
+def _files_behind(
+    kernel: Kernel, store: Objects, layout: Layout, batches: Iterable[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
-    return files_of(store, layout, kernel(batches) if kernel else batches)
+    return files_of(store, layout, kernel(batches))
 
 
 def collected(frame: DataFrame, kernel: Kernel) -> list[File]:

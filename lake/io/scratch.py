@@ -10,16 +10,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
+from lake.frames import Materialised
 from lake.io.files import File, Layout, parquet_file, written
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
-    from lake.frames import Kernel
+    from lake.frames import Rows
     from lake.io.objects import Objects
 
 _ROWS: Final = 1 << 20
@@ -63,12 +65,15 @@ def store_list(store: Objects, listed: str, files: Stored) -> None:
     store.put(listed, json.dumps({"files": files.files, "rows": files.rows}).encode())
 
 
-def stored_frame(
-    frame: DataFrame, store: Objects, folder: str, kernel: Kernel | None = None
-) -> Stored:
-    """The frame's rows, or what ``kernel`` makes of them, in files below ``folder``, which is for
-    this call alone.
+def stored_rows(rows: Rows, store: Objects, folder: str) -> Stored:
+    """The rows in files below ``folder``, which is for this call alone.
 
     Runs one job, besides those of the frame's own plan. Raises what Spark raises.
     """
-    return Stored.of(written(frame, store, Layout(folder, footer=()), kernel))
+    return Stored.of(written(rows, store, Layout(folder, footer=())))
+
+
+def read_back(frame: DataFrame, files: Stored, store: Objects) -> Materialised:
+    """What was stored in these files, which ``frame`` reads."""
+    parts = frame.sparkSession.createDataFrame([(uri,) for uri in files.files], "uri string")
+    return Materialised(frame, files.rows, parts, partial(opened, store))

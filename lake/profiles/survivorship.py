@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
     from pyspark.sql.window import WindowSpec
 
+    from lake.frames import Mapped, Materialised
+
 LATEST = "latest"
 LIST = "list"
 NEVER_EMPTY = "never_empty"
@@ -374,23 +376,32 @@ def _by_trait(
     return column
 
 
-#: What `winning_traits` and `trait_candidates` need of judged values.
-OF_WINNERS = (*PROFILE_TRAITS.names, "reason")
-OF_LOSERS = (
-    *("profile_id", "trait", "value", "source", "reason", "rule", "calls"),
-    *("first_seen", "received_at", "timestamp", "message_id"),
-)
+def winning_traits(judged: Materialised) -> Mapped:
+    """The columns of ``profile_traits``: of each profile's traits the value that survives.
+
+    In: what `judged` gives, stored.
+    """
+    needed = (*PROFILE_TRAITS.names, "reason")
+    return judged.through(_winners, PROFILE_TRAITS.ddl, needed)
 
 
-def winning_traits(judged: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The columns of ``profile_traits``: of each profile's traits the value that survives."""
+def trait_candidates(judged: Materialised, clock: str) -> Mapped:
+    """The columns of ``profile_trait_candidates``: the values that were not taken, and why.
+
+    In: what `judged` gives, stored, and the clock that orders calls.
+    """
+    own = (name for name in PROFILE_TRAIT_CANDIDATES.names if name != "last_seen")
+    needed = (*own, "received_at", "timestamp")
+    return judged.through(partial(_losers, clock), PROFILE_TRAIT_CANDIDATES.ddl, needed)
+
+
+def _winners(judged: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for rows in judged:
         survived = pc.is_null(rows.column("reason"))
         yield rows.filter(survived).select(list(PROFILE_TRAITS.names))
 
 
-def trait_candidates(clock: str, judged: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The columns of ``profile_trait_candidates``: the values that were not taken, and why."""
+def _losers(clock: str, judged: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for every in judged:
         rows = every.filter(pc.is_valid(every.column("reason")))
         seen = rows.column("received_at")

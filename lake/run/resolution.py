@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 
 from lake.config import Config
 from lake.errors import ConservationError
-from lake.frames import Kernel, Materialised
+from lake.frames import Materialised, Rows
 from lake.identity import conflicts, shared, stitching
 from lake.identity.components import (
     broken_links,
@@ -35,12 +35,9 @@ if TYPE_CHECKING:
 
 
 class Store(Protocol):
-    """Stores a frame, or what a kernel makes of it, under a name of its own and gives it back as
-    read from there."""
+    """Stores rows under a name of their own and gives them back as read from there."""
 
-    def __call__(
-        self, name: str, frame: DataFrame, kernel: Kernel | None = None, columns: str | None = None
-    ) -> Materialised:
+    def __call__(self, name: str, rows: Rows) -> Materialised:
         """The stored rows."""
 
 
@@ -163,10 +160,8 @@ class Resolver:
         """Connected components over what the guards left and the overrides join."""
         edges = self._edges(links.frame)
 
-        def level(
-            name: str, frame: DataFrame, kernel: Kernel | None = None, columns: str | None = None
-        ) -> Materialised:
-            return self.store(f"components_{name}", frame, kernel, columns)
+        def level(name: str, rows: Rows) -> Materialised:
+            return self.store(f"components_{name}", rows)
 
         # A graph that one task solves anyway need not be stored first.
         small = links.rows < SMALL_SETS

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +16,10 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from structlog.testing import capture_logs
 
-from lake.frames import Kernel, Materialised
+from lake.frames import Mapped, Materialised, Rows
 from lake.identity.components import broken_links, connected_components, over_merged
 from lake.io.objects import LocalObjects
-from lake.io.scratch import opened
+from lake.io.scratch import Stored, read_back
 from tests.support import graphs as g
 
 needs_field_graphs = pytest.mark.skipif(
@@ -34,19 +34,14 @@ class Scratch:
         self.root = root
         self.rows: dict[str, int] = {}
 
-    def __call__(
-        self, name: str, frame: DataFrame, kernel: Kernel | None = None, columns: str | None = None
-    ) -> Materialised:
-        if kernel:
-            frame = frame.mapInArrow(kernel, columns)
+    def __call__(self, name: str, rows: Rows) -> Materialised:
+        frame = rows.as_frame() if isinstance(rows, Mapped) else rows
         path = self.root / name
         frame.write.mode("overwrite").parquet(str(path))
-        self.rows[name] = sum(pq.read_metadata(p).num_rows for p in path.glob("*.parquet"))
+        files = [str(file) for file in path.glob("*.parquet")]
+        self.rows[name] = sum(pq.read_metadata(file).num_rows for file in files)
         stored = frame.sparkSession.read.schema(frame.schema).parquet(str(path))
-        parts = frame.sparkSession.createDataFrame(
-            [(str(file),) for file in path.glob("*.parquet")], "uri string"
-        )
-        return Materialised(stored, self.rows[name], parts, partial(opened, LocalObjects()))
+        return read_back(stored, Stored(tuple(files), self.rows[name]), LocalObjects())
 
 
 @pytest.fixture
@@ -152,9 +147,7 @@ class Mortal(Scratch):
         self.begun: list[str] = []
         self.kept: dict[str, Materialised] = {}
 
-    def __call__(
-        self, name: str, frame: DataFrame, kernel: Kernel | None = None, columns: str | None = None
-    ) -> Materialised:
+    def __call__(self, name: str, rows: Rows) -> Materialised:
         if name in self.kept:
             return self.kept[name]
         if name not in self.begun:
@@ -162,7 +155,7 @@ class Mortal(Scratch):
             (self.root / name).mkdir(parents=True)
             (self.root / name / "half.parquet").write_bytes(b"PAR1")
             raise Killed
-        self.kept[name] = super().__call__(name, frame, kernel, columns)
+        self.kept[name] = super().__call__(name, rows)
         raise Killed
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 from ruamel.yaml import YAML
 
-from lake.frames import Kernel
+from lake.frames import Mapped, Materialised
 from lake.profiles.survivorship import TraitRule, judged_values, trait_candidates, winning_traits
 from lake.tables import TRAIT_OBSERVATIONS
 
@@ -66,17 +64,18 @@ def found(spark: SparkSession) -> Found:
         AS_OF,
         2,
     ).toArrow()
+    stored = Materialised(spark.createDataFrame(judged), judged.num_rows)
     names = {rule.name for rule in rules}
-    winners = _rows(winning_traits, judged)
+    winners = _rows(winning_traits(stored))
     lost: dict[str, dict[str, str]] = {}
-    for r in _rows(partial(trait_candidates, CLOCK), judged):
+    for r in _rows(trait_candidates(stored, CLOCK)):
         if r["trait"] in names:
             lost.setdefault(r["profile_id"], {})[f"{r['value']} {r['source']}"] = r["reason"]
     return Found({r["profile_id"]: r for r in winners if r["trait"] in names}, lost)
 
 
-def _rows(kernel: Kernel, judged: pa.Table) -> list[dict[str, Any]]:
-    return [row for rows in kernel(judged.to_batches()) for row in rows.to_pylist()]
+def _rows(made: Mapped) -> list[dict[str, Any]]:
+    return made.as_frame().toArrow().to_pylist()
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c["case"].replace(" ", "-"))
