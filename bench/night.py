@@ -4,10 +4,11 @@
 
 Both read the same landing objects (`bench.calls`) on the same cores, one after the other, each in
 a process of its own. Ours is `profile-lake run` as anybody would start it, session and all; the
-hand-written script makes events, identity sets, sightings, trait observations, components,
-identities and the published tables, with one call kept of each message id. It has no limits or
-blocked values, no ledger, no reasons for what it drops, no stable ids and no atomic publication.
-CPU is that of a process and all below it, by stage; the counts of both must agree.
+hand-written script makes the same tables: events, duplicates and ledger, identity sets, sightings,
+trait observations, components, identities, the published tables with the values that were not
+taken, history and changes, and asks of them what the quality gate asks. It has no limits or blocked
+values, keeps no broken line, has no stable ids and no atomic publication. CPU is that of a process
+and all below it, by stage; the counts of both must agree.
 """
 
 from __future__ import annotations
@@ -126,6 +127,16 @@ create temp table events as
 select l.*, md5(identifiers::varchar) as identity_set, received_at::date as received_date
 from lines l left join repeated r using (message_id)
 where r.message_id is null or (l.received_at, l.line) = r.kept;
+create temp table duplicates as
+select l.message_id, l.received_at, l.object, l.line
+from lines l join repeated r using (message_id) where (l.received_at, l.line) <> r.kept;
+copy (
+    select object, lines, coalesce(accepted, 0) as accepted, coalesce(lost, 0) as duplicate
+    from (select object, count(*) as lines from lines group by all)
+    left join (select object, count(*) as accepted from events group by all) using (object)
+    left join (select object, count(*) as lost from duplicates group by all) using (object)
+) to '{target}/ingest_ledger.parquet' (compression zstd);
+copy duplicates to '{target}/duplicate_calls.parquet' (compression zstd);
 drop table lines;
 copy events to '{target}/events' (format parquet, compression zstd, partition_by (received_date));
 """
@@ -179,10 +190,29 @@ PUBLISH = """
 create temp table profile_identifiers as
 select type, value, profile_id, first, last, calls
 from identities join founded using (component);
-create temp table profile_traits as
-select profile_id, trait, arg_max(value, last) as value, max(last) as last
-from trait_observations join set_profiles using (identity_set) group by all
-having arg_max(value, last) is not null;
+create temp table told as
+select profile_id, trait, value, sum(calls) as calls, min(first) as first, max(last) as last
+from trait_observations join set_profiles using (identity_set) group by all;
+create temp table winners as
+select profile_id, trait, arg_max(value, last) as value, max(last) as last from told group by all;
+create temp table profile_traits as from winners where value is not null;
+copy (
+    select t.*, 'older' as reason
+    from told t join winners w using (profile_id, trait)
+    where t.value is not null and t.value is distinct from w.value
+) to '{target}/profile_trait_candidates.parquet' (compression zstd);
+copy (
+    select profile_id, arg_min(type, (first, type, value)) as type,
+        arg_min(value, (first, type, value)) as value, min(first) as created
+    from profile_identifiers group by all order by profile_id
+) to '{target}/created_profiles.parquet' (compression zstd);
+copy (
+    select profile_id, 'born' as kind, list(type) as types, 1 as publication
+    from profile_identifiers group by all
+) to '{target}/identity_changes.parquet' (compression zstd);
+copy (
+    select type, value, profile_id, 1 as since from profile_identifiers order by hash(type, value)
+) to '{target}/identity_history.parquet' (compression zstd);
 copy (from profile_identifiers order by hash(type, value))
 to '{target}/profile_identifiers.parquet' (compression zstd);
 copy profile_traits to '{target}/profile_traits.parquet' (compression zstd);
@@ -199,6 +229,23 @@ copy (
         from profile_traits group by all) using (profile_id)
     order by profile_id
 ) to '{target}/profiles.parquet' (compression zstd);
+"""
+
+GATE = """
+select count(*) - count(distinct message_id), count(*) - count(type), count(*) - count(received_at),
+    count(*) - count(object), count(*) - count(line), count(*) filter (line < 1),
+    count(*) filter (type not in ('identify', 'track', 'page', 'screen', 'group', 'alias')),
+    avg((identity_set is not null)::int)
+from events;
+select count(*) - count(distinct (type, value)), count(*) - count(profile_id)
+from profile_identifiers;
+select count(*) - count(distinct (profile_id, trait)), count(*) - count(value) from profile_traits;
+select count(*) - count(distinct identity_set), count(*) - count(profile_id) from set_profiles;
+select count(*) - count(distinct profile_id), count(*) filter (calls < 1)
+from '{target}/profiles.parquet';
+select count(*) - count(distinct (profile_id, trait, value))
+from '{target}/profile_trait_candidates.parquet';
+select (select sum(calls) from totals) - (select sum(calls) from '{target}/profiles.parquet');
 """
 
 COUNTS = {
@@ -239,6 +286,9 @@ def by_hand(landing: str, target: str, cores: int) -> dict[str, Any]:
         run(UNION)
     with stage("publish"):
         run(PUBLISH)
+    with stage("quality"):
+        for question in GATE.split(";")[:-1]:
+            db.execute(question.replace("{target}", target)).fetchall()
     counts = {name: db.sql(f"select count(*) {q}").fetchall()[0][0] for name, q in COUNTS.items()}
     return {"seconds": wall, "cpu_by_stage": cpu, "counts": counts}
 

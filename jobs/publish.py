@@ -118,7 +118,9 @@ def run(night: Night) -> None:
     check_conservation(night, told)
     with night.progress.stage("quality"):
         found = judged(night, told)
-    night.outcome["quality"] = result_rows(night.plan.name, found)
+        results = result_rows(night.plan.name, found)
+        night.lake.append_rows(EXPECTATION_RESULTS, results, night.transaction("publish"))
+    night.outcome["quality"] = results
     if blocking(found):
         night.outcome["status"] = BLOCKED
         return
@@ -359,7 +361,7 @@ def check_conservation(night: Night, change: Change) -> None:
 
 
 def judged(night: Night, change: Change) -> list[Verdict]:
-    """The quality gate's verdicts on the candidates, also stored in expectation_results.
+    """The quality gate's verdicts on the candidates.
 
     Of `events`, which only grow, an incremental night judges the calls that it brought.
     """
@@ -373,8 +375,6 @@ def judged(night: Night, change: Change) -> list[Verdict]:
         if table is EVENTS and change.profiles is not None:
             rows = rows.where(F.col("batch") == F.lit(night.plan.batch or 0))
         found += verdicts(table.name, rows, suites[table.name])
-    rows_told = result_rows(night.plan.name, found)
-    night.lake.append_rows(EXPECTATION_RESULTS, rows_told, night.transaction("publish"))
     return found
 
 

@@ -46,13 +46,20 @@ class Groups:
     values: tuple[Column, ...]
 
 
+@dataclass(frozen=True)
+class Query:
+    """An expectation that a query of the table, which it names ``{batch}``, gives no rows."""
+
+    text: str
+
+
 def tallies(
     candidate: DataFrame, expectations: Sequence[tuple[str, Mapping[str, Any]]]
 ) -> list[Tally | None]:
     """A tally for each (type, arguments); None where the expectation is not counted here.
 
-    One query for all expectations of rows, and one for each uniqueness that holds. Raises what
-    Spark raises.
+    One query for all expectations of rows, one for each uniqueness that holds, and those that are
+    queries themselves. Raises what Spark raises.
     """
     kinds = dict(candidate.dtypes)
     counted = [_counted(type_, arguments, kinds) for type_, arguments in expectations]
@@ -66,6 +73,9 @@ def tallies(
                 found.append(Tally(rows, *by_row.pop(0)))
             case Groups():
                 found.append(Tally(rows, *_duplicates(candidate, c)))
+            case Query():
+                broken = candidate.sparkSession.sql(c.text, batch=candidate).count()
+                found.append(Tally(rows, rows, broken))
             case None:
                 found.append(None)
     return found
@@ -73,14 +83,14 @@ def tallies(
 
 def _counted(
     type_: str, arguments: Mapping[str, Any], kinds: Mapping[str, str]
-) -> Rows | Groups | None:
+) -> Rows | Groups | Query | None:
     """How to count an expectation on columns of these types; None where that is not known here.
 
     ``mostly`` is part of the judgement, not of the count.
     """
     name = type_.removeprefix("expect_")
     plain = {k: v for k, v in arguments.items() if k != "mostly"}
-    return _groups(name, plain, kinds) or _rows(name, plain, kinds)
+    return _groups(name, plain, kinds) or _query(name, plain) or _rows(name, plain, kinds)
 
 
 def _groups(name: str, arguments: Mapping[str, Any], kinds: Mapping[str, str]) -> Groups | None:
@@ -92,6 +102,16 @@ def _groups(name: str, arguments: Mapping[str, Any], kinds: Mapping[str, str]) -
         ):
             values = tuple(_column(c) for c in cs)
             return Groups(reduce(or_, [v.isNotNull() for v in values]), values)
+    return None
+
+
+def _query(name: str, arguments: Mapping[str, Any]) -> Query | None:
+    """The query, where ``{batch}`` is all that is to be filled in."""
+    match name, arguments:
+        case "unexpected_rows_expectation", {"unexpected_rows_query": str(text), **other} if (
+            not other and not set(text.replace("{batch}", "")) & set("{}")
+        ):
+            return Query(text.rstrip("; \t\r\n\v\f"))
     return None
 
 

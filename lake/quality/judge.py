@@ -141,6 +141,8 @@ def _metric(name: str, map_metric: str | None, tally: Tally) -> int | list[Any]:
     values: dict[str, int | list[Any]] = {
         "table.row_count": tally.rows,
         "column_values.nonnull.unexpected_count": tally.rows - tally.looked_at,
+        "unexpected_rows_query.row_count": tally.broken,
+        "unexpected_rows_query.table": [],
     }
     if map_metric is not None:
         values[f"{map_metric}.unexpected_count"] = tally.broken

@@ -209,6 +209,15 @@ SAME: list[tuple[str, dict[str, Any], bool]] = [
         {"column": "label", "row_condition": "number > 0", "condition_parser": "spark"},
         False,
     ),
+    *(
+        ("unexpected_rows_expectation", {"unexpected_rows_query": query}, counted)
+        for query, counted in (
+            ("SELECT * FROM {batch} WHERE number > 1", True),
+            ("SELECT other FROM {batch} GROUP BY other HAVING count(*) > 99; ", True),
+            ("SELECT 1 FROM {batch} a JOIN {batch} b ON a.number < b.number", True),
+            ("SELECT '{{' FROM {batch} WHERE number > 1", False),
+        )
+    ),
 ]
 
 
