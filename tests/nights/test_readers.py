@@ -46,7 +46,7 @@ def with_duckdb(shown: Publication, name: str) -> pa.Table:
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'")
         connection.register("t", dataset)
-        return connection.execute("select * from t").to_arrow_table()
+        return connection.sql("select * from t").to_arrow_table()
 
 
 READERS = [with_spark, with_deltalake, with_polars, with_datafusion, with_duckdb]
