@@ -103,7 +103,7 @@ def ours(finish_share: float) -> Callable[[str, str, int], Callable[[], None]]:
     share of the edges that are finished at once is below one."""
 
     def solver(source: str, target: str, cores: int) -> Callable[[], None]:
-        from lake.frames import Mapped, Materialised, Rows
+        from lake.frames import Materialised, Storable
         from lake.identity.components import connected_components
         from lake.io.objects import LocalObjects
         from lake.io.scratch import Stored, read_back, stored_rows
@@ -116,10 +116,9 @@ def ours(finish_share: float) -> Callable[[str, str, int], Callable[[], None]]:
         def kept(stored: Stored, schema: Any) -> Materialised:
             return read_back(spark.read.schema(schema).parquet(*stored.files), stored, store)
 
-        def materialise(name: str, rows: Rows) -> Materialised:
+        def materialise(name: str, rows: Storable) -> Materialised:
             folder = target if name == "solved" else f"{target}.scratch/{name}"
-            schema = rows.columns if isinstance(rows, Mapped) else rows.schema
-            return kept(stored_rows(rows, store, folder), schema)
+            return kept(stored_rows(rows, store, folder), rows.schema)
 
         def run() -> None:
             edges = kept(Stored(files, rows), "a bigint, b bigint")

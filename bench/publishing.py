@@ -22,7 +22,7 @@ from pathlib import Path
 import duckdb
 
 from bench.support import Watch
-from lake.frames import Materialised, Rows
+from lake.frames import Materialised, Storable
 from lake.io.objects import objects_for
 from lake.io.scratch import read_back, stored_rows
 from lake.io.session import spark_session
@@ -30,12 +30,7 @@ from lake.language.parsing import audience, computed
 from lake.language.tree import computed_in
 from lake.profiles.activity import measure_of, with_computed
 from lake.profiles.audiences import with_audiences
-from lake.profiles.survivorship import (
-    TraitRule,
-    judged_values,
-    trait_candidates,
-    winning_traits,
-)
+from lake.profiles.survivorship import TraitRule, judged_values, trait_candidates, winning_traits
 from lake.ranges import most_ranges
 
 AS_OF = datetime(2026, 3, 1, 10, tzinfo=UTC)
@@ -112,7 +107,7 @@ def facts(folder: Path, sets: int, observations: int) -> None:
         db.execute(f"copy ({' union all '.join(rows)}) to '{folder}/activity.parquet'")
 
 
-def write(rows: Rows, folder: Path) -> Materialised:
+def write(rows: Storable, folder: Path) -> Materialised:
     """Write the rows as a night does."""
     store, spark = objects_for(str(folder)), spark_session("bench")
     stored = stored_rows(rows, store, str(folder))

@@ -221,7 +221,7 @@ def main(count: int = 300_000, cores: int = 1) -> None:
         manifest = planned_objects(spark, landing)
 
         def ours() -> None:
-            staged = staged_lines(manifest, Reading(LocalObjects(), batch=1))
+            staged = staged_lines(manifest, Reading(LocalObjects(), batch=1)).as_frame()
             staged.write.mode("overwrite").parquet(f"{scratch}/ours")
 
         def files() -> Stored:

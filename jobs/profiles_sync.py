@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from jobs.publish import Change, Put
-    from lake.frames import Rows
+    from lake.frames import Storable
     from lake.io.delta import Tables
     from lake.run.night import Night
     from lake.schema import Table
@@ -92,7 +92,7 @@ def write(night: Night, change: Change) -> None:
     basis = every if keys is None else restricted(every, night, change)
     wide = every if has_other_columns(night, names) else basis
 
-    def put(table: Table, rows: Rows, more: tuple[Column, ...] = ()) -> DataFrame:
+    def put(table: Table, rows: Storable, more: tuple[Column, ...] = ()) -> DataFrame:
         if keys is None or (table in WIDE and wide is every):
             lake.replace(table, rows, once, more)
         else:

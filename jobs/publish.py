@@ -19,11 +19,7 @@ from lake.profiles.activity import with_computed
 from lake.profiles.audiences import members, with_audiences
 from lake.profiles.consent import consented, linking_sets, profile_consents
 from lake.profiles.snapshot import profile_identifiers, profiles, with_typed_traits
-from lake.profiles.survivorship import (
-    judged_values,
-    trait_candidates,
-    winning_traits,
-)
+from lake.profiles.survivorship import judged_values, trait_candidates, winning_traits
 from lake.quality.expectations import load_suites
 from lake.quality.gate import Verdict, blocking, result_rows, verdicts
 from lake.run.facts import facts
@@ -63,7 +59,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from lake.config import Config
-    from lake.frames import Rows
+    from lake.frames import Storable
     from lake.run.resolution import Store
     from lake.schema import Column, Table
 
@@ -157,12 +153,7 @@ class Terms(NamedTuple):
 class Put(Protocol):
     """Takes a table of profiles and its rows, and gives them back as stored."""
 
-    def __call__(
-        self,
-        table: Table,
-        rows: Rows,
-        more: tuple[Column, ...] = (),
-    ) -> DataFrame:
+    def __call__(self, table: Table, rows: Storable, more: tuple[Column, ...] = ()) -> DataFrame:
         """``more``: columns that the configuration adds to the table's."""
 
 
@@ -220,7 +211,7 @@ class Change:
     profiles: DataFrame | None
     ranges: int
 
-    def put(self, table: Table, rows: Rows, more: tuple[Column, ...] = ()) -> DataFrame:
+    def put(self, table: Table, rows: Storable, more: tuple[Column, ...] = ()) -> DataFrame:
         """Write the rows in the place of the profiles' own, or of all (see `Put`); as they are
         stored."""
         lake, once = self.night.lake, self.night.transaction("publish")

@@ -22,7 +22,7 @@ from jobs import profiles_sync
 from jobs.publish import Basis, Terms, published_rows
 from lake.config import Config
 from lake.errors import NotFound
-from lake.frames import Mapped
+from lake.frames import WorkerRows
 from lake.identity import touched
 from lake.identity.sets import order_of
 from lake.io import publications
@@ -58,7 +58,7 @@ from lake.tables import (
 )
 
 if TYPE_CHECKING:
-    from lake.frames import Rows
+    from lake.frames import Storable
     from lake.schema import Column, Table
 
 READS = (
@@ -235,10 +235,10 @@ class Made:
     lake: Lake
     tables: dict[str, tuple[Table, DataFrame]] = field(default_factory=dict)
 
-    def put(self, table: Table, rows: Rows, more: tuple[Column, ...] = ()) -> DataFrame:
+    def put(self, table: Table, rows: Storable, more: tuple[Column, ...] = ()) -> DataFrame:
         """Take a table's rows (see `Put`)."""
         whole = table.extended(more)
-        made = rows if isinstance(rows, Mapped) else whole.conform(rows)
+        made = rows if isinstance(rows, WorkerRows) else whole.conform(rows)
         stored = self.lake.scratch(table.name, made).frame
         self.tables[table.name] = whole, stored
         return stored

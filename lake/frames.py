@@ -1,4 +1,5 @@
-"""Frames that were stored: a table that was written is a fact, a plan would be computed again."""
+"""Rows on their way into files, and back: a table that was written is a fact, a plan would be
+computed again."""
 
 from __future__ import annotations
 
@@ -17,8 +18,8 @@ Kernel = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
 @dataclass(frozen=True)
-class Mapped:
-    """Rows that a kernel makes of a frame's, in ``columns`` (DDL).
+class WorkerRows:
+    """Rows that a kernel makes of a frame's, in the columns of ``schema`` (DDL).
 
     The two are kept apart, for the worker that makes such rows can write them itself, and then
     they never go through the JVM.
@@ -26,19 +27,19 @@ class Mapped:
 
     frame: DataFrame
     kernel: Kernel
-    columns: str
+    schema: str
 
     def as_frame(self) -> DataFrame:
         """The rows as a frame."""
-        return self.frame.mapInArrow(self.kernel, self.columns)
+        return self.frame.mapInArrow(self.kernel, self.schema)
 
-    def in_one_task(self) -> Mapped:
+    def in_one_task(self) -> WorkerRows:
         """The rows, of one run of the kernel."""
         return replace(self, frame=self.frame.coalesce(1))
 
 
 #: What can be stored.
-Rows: TypeAlias = "DataFrame | Mapped"
+Storable: TypeAlias = "DataFrame | WorkerRows"
 
 
 @dataclass(frozen=True)
@@ -55,20 +56,24 @@ class Materialised:
     parts: DataFrame | None = None
     opened: Callable[..., Iterator[pa.RecordBatch]] | None = None
 
-    def through(self, kernel: Kernel, columns: str, of: Sequence[str] | None = None) -> Mapped:
-        """What the kernel makes of the stored rows, in ``columns`` (DDL); ``of``: the stored
-        columns that it needs, by default all.
+    def through(self, kernel: Kernel, schema: str, of: Sequence[str] | None = None) -> WorkerRows:
+        """What the kernel makes of the stored rows, in the columns of ``schema`` (DDL); ``of``: the
+        stored columns that it needs, by default all.
 
         Rows that a worker reads itself do not go through the JVM, which hands them over one by
         one at several times what it costs to read them.
         """
         if self.parts is None or self.opened is None:
-            return Mapped(self.frame.select(*of) if of else self.frame, kernel, columns)
-        behind = partial(_behind, partial(self.opened, columns=of), kernel)
-        return Mapped(self.parts, behind, columns)
+            return WorkerRows(self.frame.select(*of) if of else self.frame, kernel, schema)
+        return WorkerRows(self.parts, in_turn(partial(self.opened, columns=of), kernel), schema)
 
 
-def _behind(
-    opened: Kernel, kernel: Kernel, batches: Iterable[pa.RecordBatch]
+def in_turn(first: Kernel, then: Kernel) -> Kernel:
+    """The kernel that makes of rows what ``then`` makes of what ``first`` makes of them."""
+    return partial(_in_turn, first, then)
+
+
+def _in_turn(
+    first: Kernel, then: Kernel, batches: Iterable[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
-    return kernel(opened(batches))
+    return then(first(batches))

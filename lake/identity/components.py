@@ -22,7 +22,7 @@ import structlog
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as f
 
-from lake.frames import Mapped, Materialised, Rows
+from lake.frames import Materialised, Storable, WorkerRows
 from lake.identity import contraction
 
 FINISH_EDGES = contraction.finish_edges(2 << 30)
@@ -50,7 +50,7 @@ class Materialise(Protocol):
     itself counted; no job need count it.
     """
 
-    def __call__(self, name: str, rows: Rows) -> Materialised:
+    def __call__(self, name: str, rows: Storable) -> Materialised:
         """The stored rows."""
 
 
@@ -84,7 +84,7 @@ def connected_components(
         # slice it does not.
         local = Materialised(stored.frame.repartition(spread, "b"), stored.rows)
         stars = forests(local if slow >= 2 else stored, spread)
-        both = materialise(f"level_{level}", Mapped(stars, contraction.unions, UNITED))
+        both = materialise(f"level_{level}", WorkerRows(stars, contraction.unions, UNITED))
         links = materialise(f"links_{level}", links_of(both.frame))
         levels.append(Materialised(roots_of(both.frame), both.rows - links.rows))
         slow += links.rows > _SLOW * stored.rows

@@ -27,7 +27,7 @@ from deltalake.exceptions import TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
 from lake.errors import CommitError, LakeError
-from lake.frames import Mapped, Materialised, Rows
+from lake.frames import Materialised, Storable, WorkerRows
 from lake.io.files import File, Layout, written
 from lake.io.objects import canonical_uri, objects_for
 from lake.io.rewriting import DataFile, rewritten
@@ -434,7 +434,7 @@ class Lake:
     def replace(
         self,
         table: Table,
-        rows: Rows,
+        rows: Storable,
         transaction: Transaction,
         more: tuple[Column, ...] = (),
     ) -> None:
@@ -450,7 +450,7 @@ class Lake:
         self,
         table: Table,
         keys: DataFrame,
-        rows: Rows,
+        rows: Storable,
         transaction: Transaction,
         more: tuple[Column, ...] = (),
         named: str | None = None,
@@ -465,17 +465,12 @@ class Lake:
         that are ``named`` are stored once for all tables that are given them by this name.
         """
         table = table.extended(more)
-        if not isinstance(rows, Mapped):
-            rows = table.conform(rows)
-            if table.sorted_by and not table.partitioned_by:
-                # Not sorted across tasks: few rows make few files.
-                spread = rows.repartition(table.sorted_by[0])
-                rows = spread.sortWithinPartitions(*table.sorted_by)
+        arranged = self._arranged(table, rows, few=True)
 
         def change() -> tuple[list[File], list[DataFile]]:
             gone = self._stored(named or f"{table.name}_keys", partial(stored_rows, keys)).files
             before = self.tables.files(table)
-            added = self._files(table, rows)
+            added = self._files(table, arranged)
             changed = rewritten(
                 self.spark, before, gone, keys.columns, self._store, self._layout(table)
             )
@@ -502,14 +497,13 @@ class Lake:
             self.after_commit(table.name, f"wrote {len(gone)} files as {len(made.files)} of")
         return len(gone)
 
-    def scratch(self, name: str, rows: Rows) -> Materialised:
+    def scratch(self, name: str, rows: Storable) -> Materialised:
         """The rows stored for this run and read back: their lineage ends there.
 
         A restarted run finds the rows whole or stores them again; they are never read half.
         Raises CommitError if they cannot be stored.
         """
-        schema = rows.columns if isinstance(rows, Mapped) else rows.schema
-        return self.scratch_files(name, schema, partial(stored_rows, rows))
+        return self.scratch_files(name, rows.schema, partial(stored_rows, rows))
 
     def scratch_files(
         self,
@@ -561,18 +555,30 @@ class Lake:
         """Remove the run's scratch tables."""
         self.tables.drop_scratch()
 
-    def _write(self, table: Table, rows: Rows, transaction: Transaction, mode: str) -> None:
+    def _write(self, table: Table, rows: Storable, transaction: Transaction, mode: str) -> None:
         """One commit of conformed rows, made once; nothing if the table holds the transaction."""
-        if not isinstance(rows, Mapped):
-            rows = table.conform(rows)
-            if table.sorted_by and not table.partitioned_by:
-                ranges = self.ranges(self.tables.rows(IDENTITY_SETS))
-                rows = in_ranges(rows, table.sorted_by, ranges)
+        arranged = self._arranged(table, rows, few=False)
 
         def change() -> tuple[list[File], list[DataFile]]:
-            return self._files(table, rows), []
+            return self._files(table, arranged), []
 
         self._commit(table, change, transaction, mode, "wrote")
+
+    def _arranged(self, table: Table, rows: Storable, *, few: bool) -> Storable:
+        """The rows conformed, and in the order of a sorted table; what workers make comes so.
+
+        A ``few`` are not sorted across tasks, so that they make few files.
+        """
+        if isinstance(rows, WorkerRows):
+            return rows
+        conformed = table.conform(rows)
+        if not table.sorted_by or table.partitioned_by:
+            return conformed
+        if few:
+            spread = conformed.repartition(table.sorted_by[0])
+            return spread.sortWithinPartitions(*table.sorted_by)
+        ranges = self.ranges(self.tables.rows(IDENTITY_SETS))
+        return in_ranges(conformed, table.sorted_by, ranges)
 
     def _commit(
         self,
@@ -609,7 +615,7 @@ class Lake:
         by = table.partitioned_by[0] if table.partitioned_by else None
         return Layout(self.tables.uri(table), name, table.arrow, by, table.with_statistics)
 
-    def _files(self, table: Table, rows: Rows) -> list[File]:
+    def _files(self, table: Table, rows: Storable) -> list[File]:
         """The rows as files in the table's folder that no commit names yet."""
         return written(rows, self._store, self._layout(table))
 

@@ -21,13 +21,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
-from lake.frames import Mapped
+from lake.frames import WorkerRows, in_turn
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
-    from pyspark.sql import DataFrame
 
-    from lake.frames import Kernel, Rows
+    from lake.frames import Kernel, Storable
     from lake.io.objects import Objects
 
 _GROUP_BYTES: Final = 32 << 20
@@ -80,29 +79,20 @@ class Layout:
         }
 
 
-def written(rows: Rows, store: Objects, layout: Layout) -> list[File]:
+def written(rows: Storable, store: Objects, layout: Layout) -> list[File]:
     """The rows in files as laid out, these in the order of their addresses.
 
     Runs one job, besides those of the frame's own plan; a task without rows writes no file. A
     worker holds up to 160 MiB. Raises what Spark raises.
     """
-    if isinstance(rows, Mapped):
-        return collected(rows.frame, partial(_files_behind, rows.kernel, store, layout))
-    if layout.partitioned_by:
-        rows = rows.sortWithinPartitions(layout.partitioned_by)
-    return collected(rows, partial(files_of, store, layout))
-
-
-def _files_behind(
-    kernel: Kernel, store: Objects, layout: Layout, batches: Iterable[pa.RecordBatch]
-) -> Iterator[pa.RecordBatch]:
-    return files_of(store, layout, kernel(batches))
-
-
-def collected(frame: DataFrame, kernel: Kernel) -> list[File]:
-    """What the kernel, run on the frame's rows, says of the files it wrote, as `files_of` does."""
+    write: Kernel = partial(files_of, store, layout)
+    if isinstance(rows, WorkerRows):
+        frame, write = rows.frame, in_turn(rows.kernel, write)
+    else:
+        by = layout.partitioned_by
+        frame = rows.sortWithinPartitions(by) if by else rows
     columns = "uri string, rows bigint, size bigint, partition string, statistics string"
-    found = frame.mapInArrow(kernel, columns).collect()
+    found = frame.mapInArrow(write, columns).collect()
     return sorted((File(*row) for row in found), key=lambda file: file.uri)
 
 

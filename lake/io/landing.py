@@ -37,6 +37,7 @@ from lake.events.calls import (
 )
 from lake.events.lines import HEAD, LINE_LIMIT, Block, LongLine, UnreadableRest, lines
 from lake.events.rejection import Reason, Rejection
+from lake.frames import WorkerRows
 from lake.identity.identifiers import VALUE_LIMIT, Extraction, IdentitySets, extractor
 from lake.identity.shapes import Texts
 from lake.io.objects import ObjectChanged, ObjectMissing
@@ -77,7 +78,7 @@ class Reading:
     line_limit: int = LINE_LIMIT
 
 
-def staged_lines(objects: DataFrame, reading: Reading) -> DataFrame:
+def staged_lines(objects: DataFrame, reading: Reading) -> WorkerRows:
     """The rows of `STAGED_LINES` for a manifest of objects, partitioned as the caller likes.
 
     In: source, object (URI), etag, size, last_modified; a row an object version. Out: a row of
@@ -90,7 +91,7 @@ def staged_lines(objects: DataFrame, reading: Reading) -> DataFrame:
     of a version that is seen to change only at its end.
     """
     manifest = objects.select("source", "object", "etag", "size", "last_modified")
-    return manifest.mapInArrow(partial(record_batches, reading), STAGED_LINES.ddl)
+    return WorkerRows(manifest, partial(record_batches, reading), STAGED_LINES.ddl)
 
 
 def record_batches(

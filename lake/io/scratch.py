@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
-    from lake.frames import Rows
+    from lake.frames import Storable
     from lake.io.objects import Objects
 
 _ROWS: Final = 1 << 20
@@ -65,7 +65,7 @@ def store_list(store: Objects, listed: str, files: Stored) -> None:
     store.put(listed, json.dumps({"files": files.files, "rows": files.rows}).encode())
 
 
-def stored_rows(rows: Rows, store: Objects, folder: str) -> Stored:
+def stored_rows(rows: Storable, store: Objects, folder: str) -> Stored:
     """The rows in files below ``folder``, which is for this call alone.
 
     Runs one job, besides those of the frame's own plan. Raises what Spark raises.

@@ -7,17 +7,14 @@ the names of the files go to the driver.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from lake.io.files import Layout, collected, files_of
-from lake.io.landing import Reading, record_batches
+from lake.io.files import Layout, written
+from lake.io.landing import Reading, staged_lines
 from lake.io.scratch import Stored
 from lake.tables import STAGED_LINES
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from pyspark.sql import DataFrame
 
     from lake.io.objects import Objects
@@ -38,13 +35,6 @@ def staged_files(objects: DataFrame, reading: Reading, store: Objects, folder: s
     Runs one job. Read them with the schema of `STAGED_LINES`. The folder is for this call alone.
     A worker holds up to 200 MiB.
     """
-    manifest = objects.select("source", "object", "etag", "size", "last_modified")
     # Of no column but its kind would a reader of staged lines look at the statistics.
     layout = Layout(folder, dictionary=_REPEATED, footer=("kind",))
-    return Stored.of(collected(manifest, partial(_written, reading, store, layout)))
-
-
-def _written(
-    reading: Reading, store: Objects, layout: Layout, manifest: Iterable[pa.RecordBatch]
-) -> Iterator[pa.RecordBatch]:
-    return files_of(store, layout, record_batches(reading, manifest))
+    return Stored.of(written(staged_lines(objects, reading), store, layout))

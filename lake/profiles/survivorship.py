@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
     from pyspark.sql.window import WindowSpec
 
-    from lake.frames import Mapped, Materialised
+    from lake.frames import Materialised, WorkerRows
 
 LATEST = "latest"
 LIST = "list"
@@ -376,7 +376,7 @@ def _by_trait(
     return column
 
 
-def winning_traits(judged: Materialised) -> Mapped:
+def winning_traits(judged: Materialised) -> WorkerRows:
     """The columns of ``profile_traits``: of each profile's traits the value that survives.
 
     In: what `judged` gives, stored.
@@ -385,7 +385,7 @@ def winning_traits(judged: Materialised) -> Mapped:
     return judged.through(_winners, PROFILE_TRAITS.ddl, needed)
 
 
-def trait_candidates(judged: Materialised, clock: str) -> Mapped:
+def trait_candidates(judged: Materialised, clock: str) -> WorkerRows:
     """The columns of ``profile_trait_candidates``: the values that were not taken, and why.
 
     In: what `judged` gives, stored, and the clock that orders calls.

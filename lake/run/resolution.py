@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 
 from lake.config import Config
 from lake.errors import ConservationError
-from lake.frames import Materialised, Rows
+from lake.frames import Materialised, Storable
 from lake.identity import conflicts, shared, stitching
 from lake.identity.components import (
     broken_links,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 class Store(Protocol):
     """Stores rows under a name of their own and gives them back as read from there."""
 
-    def __call__(self, name: str, rows: Rows) -> Materialised:
+    def __call__(self, name: str, rows: Storable) -> Materialised:
         """The stored rows."""
 
 
@@ -160,7 +160,7 @@ class Resolver:
         """Connected components over what the guards left and the overrides join."""
         edges = self._edges(links.frame)
 
-        def level(name: str, rows: Rows) -> Materialised:
+        def level(name: str, rows: Storable) -> Materialised:
             return self.store(f"components_{name}", rows)
 
         # A graph that one task solves anyway need not be stored first.

@@ -16,7 +16,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from structlog.testing import capture_logs
 
-from lake.frames import Mapped, Materialised, Rows
+from lake.frames import Materialised, Storable, WorkerRows
 from lake.identity.components import broken_links, connected_components, over_merged
 from lake.io.objects import LocalObjects
 from lake.io.scratch import Stored, read_back
@@ -34,8 +34,8 @@ class Scratch:
         self.root = root
         self.rows: dict[str, int] = {}
 
-    def __call__(self, name: str, rows: Rows) -> Materialised:
-        frame = rows.as_frame() if isinstance(rows, Mapped) else rows
+    def __call__(self, name: str, rows: Storable) -> Materialised:
+        frame = rows.as_frame() if isinstance(rows, WorkerRows) else rows
         path = self.root / name
         frame.write.mode("overwrite").parquet(str(path))
         files = [str(file) for file in path.glob("*.parquet")]
@@ -147,7 +147,7 @@ class Mortal(Scratch):
         self.begun: list[str] = []
         self.kept: dict[str, Materialised] = {}
 
-    def __call__(self, name: str, rows: Rows) -> Materialised:
+    def __call__(self, name: str, rows: Storable) -> Materialised:
         if name in self.kept:
             return self.kept[name]
         if name not in self.begun:

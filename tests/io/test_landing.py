@@ -54,7 +54,8 @@ def rows(spark: SparkSession, tmp_path: Path) -> Rows:
         versions = {Path(v.uri).name: v for v in LocalObjects().versions(str(tmp_path))}
         manifest = [("web", v.uri, v.etag, v.size, MODIFIED) for v in versions.values()]
         reading = Reading(**{"store": LocalObjects(), "batch": 3, **settings})
-        staged = staged_lines(spark.createDataFrame(manifest, MANIFEST).repartition(2), reading)
+        objects = spark.createDataFrame(manifest, MANIFEST).repartition(2)
+        staged = staged_lines(objects, reading).as_frame()
         STAGED_LINES.conform(staged)
         found = [r.asDict(recursive=True) for r in staged.collect()]
         return sorted(found, key=lambda r: (r["object"], r["kind"], r["line"] or 0))
@@ -263,7 +264,8 @@ def test_objects_that_changed_or_went_give_their_row_alone(
     changed.write_bytes(line(messageId="another, and longer"))
     gone.unlink()
 
-    staged = staged_lines(spark.createDataFrame(manifest, MANIFEST), Reading(LocalObjects(), 1))
+    objects = spark.createDataFrame(manifest, MANIFEST)
+    staged = staged_lines(objects, Reading(LocalObjects(), 1)).as_frame()
 
     found = [r.asDict() for r in staged.orderBy("object", "kind").collect()]
     assert told(found) == [

@@ -37,7 +37,7 @@ def test_the_files_hold_the_rows_of_staged_lines(spark: SparkSession, tmp_path: 
     order = ("object", "kind", "line")
     assert (
         written.orderBy(*order).collect()
-        == staged_lines(objects, reading).orderBy(*order).collect()
+        == staged_lines(objects, reading).as_frame().orderBy(*order).collect()
     )
     assert files.rows == written.count()
     assert list(files.files) == sorted(str(p) for p in (tmp_path / "scratch").glob("*.parquet"))
