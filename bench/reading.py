@@ -38,20 +38,21 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ["PYTHONPATH"] = str(ROOT)
 
-from pyspark.sql import DataFrame, SparkSession  # noqa: E402
+from pyspark.sql import SparkSession  # noqa: E402
 from pyspark.sql import functions as F  # noqa: E402
 
 from bench.support import Watch  # noqa: E402
 from jobs.compact import ledger_of  # noqa: E402
 from lake.events import dedupe  # noqa: E402
 from lake.events.calls import Call  # noqa: E402
+from lake.frames import Materialised  # noqa: E402
 from lake.io.control import Landed  # noqa: E402
 from lake.io.delta import Lake, Tables, Transaction  # noqa: E402
 from lake.io.landing import Reading, staged_lines  # noqa: E402
 from lake.io.manifest import planned_objects  # noqa: E402
 from lake.io.objects import LocalObjects  # noqa: E402
-from lake.io.scratch import Stored  # noqa: E402
-from lake.io.staging import staged_files  # noqa: E402
+from lake.io.scratch import Stored, read_back  # noqa: E402
+from lake.io.staging import accepted_calls, staged_files  # noqa: E402
 from lake.tables import (  # noqa: E402
     DUPLICATE_CALLS,
     EVENTS,
@@ -163,25 +164,26 @@ def settle() -> None:
             before = now
 
 
-def compaction(lake: Lake, staged: DataFrame) -> dict[str, Callable[[], None]]:
+def compaction(lake: Lake, staged: Materialised) -> dict[str, Callable[[], None]]:
     """What compact does with the lines read, as steps to be taken in this order, once."""
-    calls, once = staged.where("kind = 'call'"), Transaction("bench", 1)
+    calls, once = staged.frame.where("kind = 'call'"), Transaction("bench", 1)
 
     def duplicates() -> None:
-        lost = dedupe.duplicates(calls, None).withColumn("batch", F.lit(1).cast("bigint"))
-        lake.append(DUPLICATE_CALLS, lost, once)
+        repeated = lake.scratch("repeated", dedupe.repeated(calls, None)).frame
+        lost = dedupe.duplicates(calls, None, repeated)
+        lake.append(DUPLICATE_CALLS, lost.withColumn("batch", F.lit(1).cast("bigint")), once)
 
     def events() -> None:
-        lost = F.broadcast(lake.read(DUPLICATE_CALLS))
-        lake.append(EVENTS, dedupe.without(calls, lost).select(*EVENTS.names), once)
+        lost = lake.scratch("lost", lake.read(DUPLICATE_CALLS).select(*dedupe.PLACE))
+        lake.append(EVENTS, accepted_calls(staged, lost, LocalObjects()), once)
 
     def rejected() -> None:
-        rows = staged.where("kind = 'rejected'").select(*REJECTED_CALLS.names)
+        rows = staged.frame.where("kind = 'rejected'").select(*REJECTED_CALLS.names)
         lake.append(REJECTED_CALLS, rows, once)
 
     def ledger() -> None:
         night: Any = SimpleNamespace(lake=lake, plan=SimpleNamespace(batch=1, name="bench"))
-        rows = ledger_of(night, staged.where("kind = 'object'"))
+        rows = ledger_of(night, staged.frame.where("kind = 'object'"))
         lake.append_rows(INGEST_LEDGER, rows, once)
 
     return {
@@ -255,7 +257,9 @@ def main(count: int = 300_000, cores: int = 1) -> None:
             work()
         for turn, (name, work) in product((1, 2, 3), ways.items()):
             tell(turn, name, work)
-        staged = spark.read.schema(STAGED_LINES.ddl).parquet(*files().files)
+        stored = files()
+        lines = spark.read.schema(STAGED_LINES.ddl).parquet(*stored.files)
+        staged = read_back(lines, stored, LocalObjects())
         for turn in (1, 2):
             tables = Tables(f"{scratch}/lake-{turn}")
             lake = Lake(spark, tables, "bench", lambda _: None, lambda *_: None)

@@ -14,7 +14,7 @@ from lake.errors import ConservationError
 from lake.events import dedupe
 from lake.io.landing import Reading
 from lake.io.manifest import planned_objects
-from lake.io.staging import staged_files
+from lake.io.staging import accepted_calls, staged_files
 from lake.run.night import Night
 from lake.run.place import LandingStore
 from lake.tables import DUPLICATE_CALLS, EVENTS, INGEST_LEDGER, REJECTED_CALLS, STAGED_LINES
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
+    from lake.frames import Materialised
     from lake.io.objects import Objects
     from lake.io.scratch import Stored
 
@@ -36,18 +37,20 @@ def run(night: Night) -> None:
     if night.plan.batch is None or night.tables.holds(INGEST_LEDGER, once):
         return
     lake, batch = night.lake, night.plan.batch
-    staged = staged_calls(night)
-    calls = staged.where("kind = 'call'")
-    rejected = staged.where("kind = 'rejected'")
+    staged = staged_lines(night)
+    calls = staged.frame.where("kind = 'call'")
+    rejected = staged.frame.where("kind = 'rejected'")
 
     known = None
     if (version := night.plan.versions.get(EVENTS.name)) is not None:
         known = lake.read(EVENTS, version)
-    lost = dedupe.duplicates(calls, known).withColumn("batch", F.lit(batch).cast("bigint"))
-    lake.append(DUPLICATE_CALLS, lost, once)
+    repeated = lake.scratch("repeated", dedupe.repeated(calls, known)).frame
+    lost = dedupe.duplicates(calls, known, repeated)
+    lake.append(DUPLICATE_CALLS, lost.withColumn("batch", F.lit(batch).cast("bigint")), once)
     duplicates = lake.read(DUPLICATE_CALLS).where(F.col("batch") == batch)
 
-    accepted = dedupe.without(calls, F.broadcast(duplicates)).select(*EVENTS.names)
+    lines = lake.scratch("lost", duplicates.where("not displaced").select(*dedupe.PLACE))
+    accepted = accepted_calls(staged, lines, night.place.objects)
     displaced = None
     if night.tables.any(DUPLICATE_CALLS, f"displaced and batch = {batch}"):
         displaced = duplicates.where("displaced")
@@ -57,7 +60,7 @@ def run(night: Night) -> None:
         lake.update(EVENTS, displaced.select("message_id"), accepted, once)
     lake.append(REJECTED_CALLS, rejected.select(*REJECTED_CALLS.names), once)
 
-    ledger = ledger_of(night, staged.where("kind = 'object'"))
+    ledger = ledger_of(night, staged.frame.where("kind = 'object'"))
     if displaced is None:
         lake.append_rows(INGEST_LEDGER, ledger, once)
     else:
@@ -66,7 +69,7 @@ def run(night: Night) -> None:
         lake.replace(INGEST_LEDGER, corrected(before, displaced).unionByName(new), once)
 
 
-def staged_calls(night: Night) -> DataFrame:
+def staged_lines(night: Night) -> Materialised:
     """Every line of the plan's objects, typed or refused, and a row an object.
 
     Read once a run: what was read is written down with the names of its files, so that a run
@@ -85,7 +88,7 @@ def staged_calls(night: Night) -> DataFrame:
         landed = planned_objects(lake.spark, night.place.control.manifest(plan.run))
         return staged_files(landed, reading, store, folder)
 
-    return lake.scratch_files("staged", STAGED_LINES.ddl, write).frame
+    return lake.scratch_files("staged", STAGED_LINES.ddl, write)
 
 
 def ledger_of(night: Night, objects: DataFrame) -> pa.Table:

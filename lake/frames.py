@@ -46,15 +46,20 @@ Storable: TypeAlias = "DataFrame | WorkerRows"
 class Materialised:
     """A frame that reads a stored table, and how many rows were stored.
 
-    ``parts`` and ``opened`` let workers read the rows themselves: a frame of what is stored, and
-    the body of a ``mapInArrow`` that gives its rows, of each part in their order; it takes the
-    names of ``columns``, by default all.
+    ``files`` and ``opened`` let workers read the rows themselves: the addresses of what is stored,
+    and the body of a ``mapInArrow`` that gives its rows, of each file (uri) in their order; it
+    takes the names of ``columns``, by default all.
     """
 
     frame: DataFrame
     rows: int
-    parts: DataFrame | None = None
+    files: tuple[str, ...] = ()
     opened: Callable[..., Iterator[pa.RecordBatch]] | None = None
+
+    @property
+    def parts(self) -> DataFrame:
+        """What is stored, as rows for the workers: (uri)."""
+        return self.frame.sparkSession.createDataFrame([(uri,) for uri in self.files], "uri string")
 
     def through(self, kernel: Kernel, schema: str, of: Sequence[str] | None = None) -> WorkerRows:
         """What the kernel makes of the stored rows, in the columns of ``schema`` (DDL); ``of``: the
@@ -63,7 +68,7 @@ class Materialised:
         Rows that a worker reads itself do not go through the JVM, which hands them over one by
         one at several times what it costs to read them.
         """
-        if self.parts is None or self.opened is None:
+        if self.opened is None:
             return WorkerRows(self.frame.select(*of) if of else self.frame, kernel, schema)
         return WorkerRows(self.parts, in_turn(partial(self.opened, columns=of), kernel), schema)
 

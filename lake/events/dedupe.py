@@ -10,51 +10,54 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 PLACE = ("object", "etag", "line")
 _KEPT = ("message_id", "received_at", "timestamp", "payload_hash", "source", *PLACE)
 
 
 def repeated(calls: DataFrame, known: DataFrame | None) -> DataFrame:
-    """Message ids that stand in more than one line of the calls, or in the known events.
+    """Of message ids that stand in more than one line of the calls, or in the known events too:
+    (key, stood), a 64-bit hash of the id, and whether an event has it.
 
-    Candidates are found by a 64-bit hash, so that a message id is shuffled only where it may
-    repeat; the hash may name a few too many, which compete with nobody and win.
+    By the hash no message id is shuffled but where it may repeat, and of the known events only
+    ids are read. It may name a few too many, which compete with nobody and win.
     """
-    key = F.xxhash64("message_id").alias("key")
-    within = calls.groupBy(key).agg(F.count(F.lit(1)).alias("n")).where("n > 1").select("key")
-    suspects = calls.join(F.broadcast(within), key == F.col("key"), "left_semi")
-    ids = suspects.select("message_id")
-    if known is not None:
-        ids = ids.unionByName(
-            calls.select("message_id").join(known.select("message_id"), "message_id", "left_semi")
-        )
-    return ids.distinct()
+    keys = calls.select(_key())
+    counted = keys.groupBy("key").agg(F.count(F.lit(1)).alias("n"))
+    within = counted.where("n > 1").select("key", F.lit(False).alias("stood"))  # noqa: FBT003
+    if known is None:
+        return within
+    across = known.select(_key()).join(keys, "key", "left_semi").distinct()
+    return within.unionByName(across.select("key", F.lit(True).alias("stood")))  # noqa: FBT003
 
 
-def duplicates(calls: DataFrame, known: DataFrame | None) -> DataFrame:
+def duplicates(calls: DataFrame, known: DataFrame | None, repeated: DataFrame) -> DataFrame:
     """The lines that lose against another of the same message id.
 
-    ``calls`` are a batch's readable lines, ``known`` the events before it (None before the first).
-    Gives the columns of ``duplicate_calls`` but the batch; ``displaced`` says that the line stood
-    in ``events`` until now.
+    ``calls`` are a batch's readable lines, ``known`` the events before it (None before the first),
+    ``repeated`` what is told of both by the function of this name, stored. Gives the columns of
+    ``duplicate_calls`` but the batch; ``displaced`` says that the line stood in ``events`` until
+    now.
     """
-    ids = repeated(calls, known)
-    rows = calls.select(*_KEPT, F.lit(False).alias("displaced"))  # noqa: FBT003
+    keys = F.broadcast(repeated.select("key"))
+    competing = calls.select(*_KEPT, F.lit(False).alias("displaced"), _key()).join(  # noqa: FBT003
+        keys, "key", "left_semi"
+    )
     if known is not None:
-        stood = known.select(*_KEPT, F.lit(True).alias("displaced"))  # noqa: FBT003
-        rows = rows.unionByName(stood)
-    competing = rows.join(F.broadcast(ids), "message_id", "left_semi")
+        stood = known.select(*_KEPT, F.lit(True).alias("displaced"), _key())  # noqa: FBT003
+        keys = F.broadcast(repeated.where("stood").select("key"))
+        competing = competing.unionByName(stood.join(keys, "key", "left_semi"))
     order = F.struct("received_at", F.coalesce("timestamp", "received_at"), "payload_hash", *PLACE)
-    winner = F.min_by(F.struct(*PLACE, "payload_hash"), order).alias("winner")
-    winners = competing.groupBy("message_id").agg(winner)
+    first = F.first(F.struct(*PLACE, "payload_hash"))
+    winner = first.over(Window.partitionBy("message_id").orderBy(order))
     lost = F.struct(*PLACE) != F.struct(*[F.col(f"winner.{c}") for c in PLACE])
     return (
-        competing.join(winners, "message_id")
+        competing.withColumn("winner", winner)
         .where(lost)
         .select(
             "message_id",
@@ -68,6 +71,5 @@ def duplicates(calls: DataFrame, known: DataFrame | None) -> DataFrame:
     )
 
 
-def without(calls: DataFrame, duplicates: DataFrame) -> DataFrame:
-    """The calls that are not among the duplicates, by their place."""
-    return calls.join(duplicates.select(*PLACE), list(PLACE), "left_anti")
+def _key() -> Column:
+    return F.xxhash64("message_id").alias("key")

@@ -413,9 +413,9 @@ class Lake:
         """No rows of the table's columns."""
         return self._parquet(table.ddl, (), self.tables.path(table))
 
-    def append(self, table: Table, frame: DataFrame, transaction: Transaction) -> None:
-        """Add the frame's rows in one commit, once."""
-        self._write(table, frame, transaction, "append")
+    def append(self, table: Table, rows: Storable, transaction: Transaction) -> None:
+        """Add the rows (see `replace`) in one commit, once."""
+        self._write(table, rows, transaction, "append")
 
     def append_rows(
         self,

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
-from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
@@ -89,8 +88,7 @@ def written(rows: Storable, store: Objects, layout: Layout) -> list[File]:
     if isinstance(rows, WorkerRows):
         frame, write = rows.frame, in_turn(rows.kernel, write)
     else:
-        by = layout.partitioned_by
-        frame = rows.sortWithinPartitions(by) if by else rows
+        frame = rows
     columns = "uri string, rows bigint, size bigint, partition string, statistics string"
     found = frame.mapInArrow(write, columns).collect()
     return sorted((File(*row) for row in found), key=lambda file: file.uri)
@@ -104,78 +102,116 @@ def files_of(
 
     task = TaskContext.get()
     attempt = task.taskAttemptId() if task else 0
-    number = 0
-    for part, own in groupby(_partitioned(batches, layout), key=lambda pair: pair[0]):
+    for number, (part, body, rows) in enumerate(bodies(batches, layout)):
         place = f"{layout.partitioned_by}={part}/" if part else ""
-        begin = f"{layout.folder.rstrip('/')}/{place}{layout.name}{attempt:08d}"
-        for body, rows in bodies((batch for _, batch in own), layout):
-            uri = f"{begin}-{number:04d}.parquet"
-            store.put_data(uri, body)
-            figures = statistics(body, layout.statistics)
-            yield pa.RecordBatch.from_pydict(
-                {
-                    "uri": [uri],
-                    "rows": [rows],
-                    "size": [len(body)],
-                    "partition": [part],
-                    "statistics": [json.dumps(figures)],
-                }
-            )
-            number += 1
+        name = f"{place}{layout.name}{attempt:08d}-{number:04d}.parquet"
+        uri = f"{layout.folder.rstrip('/')}/{name}"
+        store.put_data(uri, body)
+        figures = statistics(body, layout.statistics)
+        yield pa.RecordBatch.from_pydict(
+            {
+                "uri": [uri],
+                "rows": [rows],
+                "size": [len(body)],
+                "partition": [part],
+                "statistics": [json.dumps(figures)],
+            }
+        )
+
+
+def bodies(batches: Iterable[pa.RecordBatch], layout: Layout) -> Iterator[tuple[str, bytes, int]]:
+    """Whole Parquet files of at most about 128 MiB: the partition of each, its bytes, its rows.
+
+    Every partition has its file open, in whatever order their rows come. Together they hold up to
+    64 MiB of rows and 128 MiB of what is written; where that is too little for so many, the
+    largest makes room.
+    """
+    held: dict[str, _Body] = {}
+    waiting = 0
+
+    def largest(size: Callable[[_Body], int]) -> str:
+        return max(held, key=lambda part: (size(held[part]), part))
+
+    for part, batch in _partitioned(batches, layout):
+        own = held.setdefault(part, _Body(layout))
+        waiting += own.add(batch)
+        if own.waiting < _GROUP_BYTES and waiting < 2 * _GROUP_BYTES:
+            continue
+        waiting -= held[largest(lambda body: body.waiting)].end_group()
+        if sum(body.size for body in held.values()) >= _FILE_BYTES:
+            full = largest(lambda body: body.size)
+            waiting -= held[full].waiting
+            yield full, *held.pop(full).ended()
+    for part in sorted(held):
+        yield part, *held[part].ended()
+
+
+class _Body:
+    """A Parquet file on its way: row groups that are written, and rows that wait to be one."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._sink = pa.BufferOutputStream()
+        self._writer: pq.ParquetWriter | None = None
+        self._batches: list[pa.RecordBatch] = []
+        self._rows = 0
+        self.waiting = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes that are written."""
+        return int(self._sink.tell())
+
+    def add(self, batch: pa.RecordBatch) -> int:
+        """Let some rows more wait; their bytes."""
+        self._batches.append(batch)
+        self._rows += batch.num_rows
+        self.waiting += batch.nbytes
+        return int(batch.nbytes)
+
+    def end_group(self) -> int:
+        """Write what waits, cast to the layout's schema if it has one, as a row group; its bytes.
+
+        Columns of the schema that the rows do not have are left out.
+        """
+        import pyarrow.parquet as pq
+
+        group, schema = pa.Table.from_batches(self._batches), self._layout.schema
+        if schema:
+            group = group.cast(pa.schema([schema.field(name) for name in group.column_names]))
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._sink, group.schema, **self._layout.options)
+        self._writer.write_table(group, row_group_size=group.num_rows)
+        written, self._batches, self.waiting = self.waiting, [], 0
+        return written
+
+    def ended(self) -> tuple[bytes, int]:
+        """The whole file, and its rows."""
+        if self._batches:
+            self.end_group()
+        assert self._writer is not None
+        self._writer.close()
+        return self._sink.getvalue().to_pybytes(), self._rows
 
 
 def _partitioned(
     batches: Iterable[pa.RecordBatch], layout: Layout
 ) -> Iterator[tuple[str, pa.RecordBatch]]:
-    """The batches cut where the partition changes, without its column."""
+    """The batches, none of them empty, cut by partition and without its column."""
     import pyarrow.compute as pc
 
     for batch in batches:
+        if not batch.num_rows:
+            continue
         if layout.partitioned_by is None:
             yield "", batch
             continue
         days = batch.column(layout.partitioned_by)
         rest = batch.drop_columns([layout.partitioned_by])
-        for day in pc.unique(days):
-            yield day.as_py().isoformat(), rest.filter(pc.equal(days, day))
-
-
-def bodies(batches: Iterable[pa.RecordBatch], layout: Layout) -> Iterator[tuple[bytes, int]]:
-    """Whole Parquet files of at most about 128 MiB, and the rows of each."""
-    import pyarrow.parquet as pq
-
-    groups = _groups(batches, layout.schema)
-    for first in groups:
-        sink, rows = pa.BufferOutputStream(), 0
-        with pq.ParquetWriter(sink, first.schema, **layout.options) as writer:
-            for group in chain([first], groups):
-                writer.write_table(group, row_group_size=group.num_rows)
-                rows += group.num_rows
-                if sink.tell() >= _FILE_BYTES:
-                    break
-        yield sink.getvalue().to_pybytes(), rows
-
-
-def _groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema | None) -> Iterator[pa.Table]:
-    """The batches gathered to row groups, none of them empty, cast to the schema if there is one;
-    columns of the schema that the batches do not have are left out."""
-
-    def gathered() -> pa.Table:
-        group = pa.Table.from_batches(waiting)
-        names = group.column_names
-        return group.cast(pa.schema([schema.field(n) for n in names])) if schema else group
-
-    waiting: list[pa.RecordBatch] = []
-    size = 0
-    for batch in batches:
-        if batch.num_rows:
-            waiting.append(batch)
-            size += batch.nbytes
-        if size >= _GROUP_BYTES:
-            yield gathered()
-            waiting, size = [], 0
-    if waiting:
-        yield gathered()
+        every = pc.unique(days)
+        for day in every:
+            own = rest if len(every) == 1 else rest.filter(pc.equal(days, day))
+            yield day.as_py().isoformat(), own
 
 
 def parquet_file(store: Objects, uri: str) -> pq.ParquetFile:

@@ -133,7 +133,7 @@ def _rewritten(
         part = task["partition"]
         place = f"{layout.folder.rstrip('/')}/{layout.partitioned_by}={part}"
         own = replace(layout, partitioned_by=None, folder=place if part else layout.folder)
-        kept = (rows for file in files for rows in _without(file, wanted, names))
+        kept = (rows for file in files for rows in _groups_without(file, wanted, names))
         told = [row for batch in files_of(store, own, kept) for row in batch.to_pylist()]
         for n, row in enumerate(told or [dict[str, Any]()]):
             row |= {"partition": part, "replaced": [] if n else task["uris"]}
@@ -144,26 +144,31 @@ def _holds(file: pq.ParquetFile, keys: pa.Table | None, names: tuple[str, ...]) 
     return keys is not None and bool(_places(file.read(columns=list(names)), keys, names).num_rows)
 
 
-def _without(
+def _groups_without(
     file: pq.ParquetFile, keys: pa.Table | None, names: tuple[str, ...]
 ) -> Iterator[pa.RecordBatch]:
     """The file's rows, in their order, but those of the keys; a row group at a time."""
-    import numpy as np
-
     for group in range(file.num_row_groups):
         rows = file.read_row_group(group)
-        if keys is None:
-            yield from rows.to_batches()
-            continue
-        gone = _places(rows.select(list(names)), keys, names).column("place").to_numpy()
-        if len(gone):
-            stays = np.ones(rows.num_rows, bool)
-            stays[gone] = False
-            rows = rows.filter(pa.array(stays))
-        yield from rows.to_batches()
+        yield from (rows if keys is None else without(rows, keys, names)).to_batches()
 
 
-def _places(rows: pa.Table, keys: pa.Table, names: tuple[str, ...]) -> pa.Table:
+def without(rows: pa.Table, keys: pa.Table, names: Sequence[str]) -> pa.Table:
+    """The rows, in their order, but those whose columns ``names`` are among the keys' rows.
+
+    ``keys`` has these columns; none is null, and the first tells rows apart best.
+    """
+    import numpy as np
+
+    gone = _places(rows.select(list(names)), keys, names).column("place").to_numpy()
+    if not len(gone):
+        return rows
+    stays = np.ones(rows.num_rows, bool)
+    stays[gone] = False
+    return rows.filter(pa.array(stays))
+
+
+def _places(rows: pa.Table, keys: pa.Table, names: Sequence[str]) -> pa.Table:
     """Where in the rows the keys are: (place). Most rows are ruled out by the first column."""
     import numpy as np
     import pyarrow.compute as pc

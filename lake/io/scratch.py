@@ -75,5 +75,4 @@ def stored_rows(rows: Storable, store: Objects, folder: str) -> Stored:
 
 def read_back(frame: DataFrame, files: Stored, store: Objects) -> Materialised:
     """What was stored in these files, which ``frame`` reads."""
-    parts = frame.sparkSession.createDataFrame([(uri,) for uri in files.files], "uri string")
-    return Materialised(frame, files.rows, parts, partial(opened, store))
+    return Materialised(frame, files.rows, files.files, partial(opened, store))

@@ -7,16 +7,26 @@ the names of the files go to the driver.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from lake.io.files import Layout, written
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lake.events.dedupe import PLACE
+from lake.frames import WorkerRows
+from lake.io.files import Layout, parquet_file, written
 from lake.io.landing import Reading, staged_lines
+from lake.io.rewriting import without
 from lake.io.scratch import Stored
-from lake.tables import STAGED_LINES
+from lake.tables import EVENTS, STAGED_LINES
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from lake.frames import Materialised
     from lake.io.objects import Objects
 
 #: Columns of many values gain nothing from a dictionary and pay for it.
@@ -38,3 +48,36 @@ def staged_files(objects: DataFrame, reading: Reading, store: Objects, folder: s
     # Of no column but its kind would a reader of staged lines look at the statistics.
     layout = Layout(folder, dictionary=_REPEATED, footer=("kind",))
     return Stored.of(written(staged_lines(objects, reading), store, layout))
+
+
+def accepted_calls(staged: Materialised, lost: Materialised, store: Objects) -> WorkerRows:
+    """The events of the staged lines: the calls but those whose place (object, etag, line) is
+    among the ``lost``.
+
+    The worker that reads a file writes it. It holds a row group, and the lost of its objects.
+    """
+    kernel = partial(_accepted, store, lost.files)
+    return WorkerRows(staged.parts, kernel, EVENTS.ddl)
+
+
+def _accepted(
+    store: Objects, lost: tuple[str, ...], parts: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    by = ("line", *(name for name in PLACE if name != "line"))
+    for uri in chain.from_iterable(part.column("uri").to_pylist() for part in parts):
+        file = parquet_file(store, uri)
+        objects = pc.unique(file.read(["object"]).column("object"))
+        own = [rows for each in lost for rows in _of_objects(store, each, objects)]
+        for group in range(file.num_row_groups):
+            rows = file.read_row_group(group, ["kind", *EVENTS.names])
+            calls = rows.filter(pc.equal(rows.column("kind"), "call")).select(EVENTS.names)
+            accepted = without(calls, pa.concat_tables(own), by) if own else calls
+            yield from accepted.to_batches()
+
+
+def _of_objects(store: Objects, uri: str, objects: pa.Array) -> Iterator[pa.Table]:
+    """The rows of a stored file that are of these objects."""
+    file = parquet_file(store, uri)
+    for group in range(file.num_row_groups):
+        rows = file.read_row_group(group)
+        yield rows.filter(pc.is_in(rows.column("object"), value_set=objects))

@@ -144,7 +144,7 @@ def test_the_log_tells_bounds_of_every_column_without_personal_data(
 def test_bounds_of_long_texts_are_cut_so_that_they_hold() -> None:
     texts = ["b" * 40, "a" * 40]
     batch = pa.RecordBatch.from_pydict({"t": texts, "x": [float("nan")] * 2})
-    [(body, rows)] = bodies([batch], Layout(""))
+    [(_, body, rows)] = bodies([batch], Layout(""))
     told = statistics(body, ("t", "x", "absent"))
     assert rows == told["numRecords"] == 2
     assert told["minValues"] == {"t": "a" * 32}
@@ -153,7 +153,7 @@ def test_bounds_of_long_texts_are_cut_so_that_they_hold() -> None:
 
 def test_a_column_of_nulls_has_no_bounds() -> None:
     column = pa.array([None, None], pa.string())
-    [(body, _)] = bodies([pa.RecordBatch.from_pydict({"t": column})], Layout(""))
+    [(_, body, _)] = bodies([pa.RecordBatch.from_pydict({"t": column})], Layout(""))
     assert statistics(body, ("t",)) == {
         "numRecords": 2,
         "minValues": {},
@@ -167,10 +167,10 @@ def test_files_and_row_groups_are_bounded(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(files, "_FILE_BYTES", 150)
     rows = (pa.RecordBatch.from_pydict({"n": [n]}) for n in range(6))
     found = list(bodies(rows, Layout("")))
-    tables = [pq.read_table(pa.BufferReader(body)) for body, _ in found]
+    tables = [pq.read_table(pa.BufferReader(body)) for _, body, _ in found]
     assert [n for table in tables for n in table["n"].to_pylist()] == list(range(6))
     assert len(found) > 1
-    assert sum(count for _, count in found) == 6
+    assert sum(count for *_, count in found) == 6
 
 
 def test_two_writers_of_one_table_never_meet(spark: SparkSession, tmp_path: Path) -> None:
