@@ -26,7 +26,9 @@ def planned_objects(spark: SparkSession, landed: Sequence[Landed]) -> DataFrame:
     """
     cores = spark.sparkContext.defaultParallelism if hasattr(spark, "_jsc") else 8
     total = sum(item.version.size + OPEN_BYTES for item in landed)
-    tasks = max(1, min(len(landed), max(cores, -(-total // TASK_BYTES))))
+    # As many rounds as are needed, and all cores busy in each: tasks are of one size.
+    rounds = max(1, -(-total // (TASK_BYTES * cores)))
+    tasks = max(1, min(len(landed), rounds * cores))
     loads = [0] * tasks
     dealt = []
     for item in sorted(landed, key=lambda i: (-i.version.size, i.version.uri)):
