@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from jobs import profiles_sync
 from lake.errors import ConservationError
 from lake.identity import changes, sets, spans
+from lake.identity.stitching import SET_TOTALS
 from lake.io import publications, views
 from lake.io.delta import Lake
 from lake.profiles.accounts import account_members, accounts
@@ -23,7 +24,7 @@ from lake.profiles.survivorship import judged_values, trait_candidates, winning_
 from lake.quality.expectations import load_suites
 from lake.quality.gate import Verdict, blocking, result_rows, verdicts
 from lake.run.facts import facts
-from lake.run.night import BLOCKED, TOUCHED_IDENTITIES, TOUCHED_PROFILES, Night
+from lake.run.night import ALL_SETS, BLOCKED, TOUCHED_IDENTITIES, TOUCHED_PROFILES, Night
 from lake.run.rules import asked, profile_columns, trait_rules
 from lake.tables import (
     ACCOUNT_ACTIVITY,
@@ -171,7 +172,7 @@ def published_rows(basis: Basis, terms: Terms, put: Put) -> None:
     identifiers = put(PROFILE_IDENTIFIERS, profile_identifiers(basis.identities, clock))
     told = basis.facts[TRAIT_OBSERVATIONS.name]
     values = judged_values(told, by_set, rules, clock, terms.as_of, terms.ranges)
-    judged = terms.store("trait_values", values)
+    judged = terms.store("trait_values", values, long_rows=True)
     won = put(PROFILE_TRAITS, winning_traits(judged))
     put(PROFILE_TRAIT_CANDIDATES, trait_candidates(judged, clock))
     sightings = basis.facts[SIGHTINGS.name]
@@ -242,6 +243,8 @@ def change(night: Night) -> Change:
     identities = lake.kept(TOUCHED_IDENTITIES, IDENTITIES.ddl)
     all_may_change = config.is_dated or not night.plan.published
     if touched is None or identities is None or all_may_change:
+        if totals := lake.kept(ALL_SETS, SET_TOTALS):
+            told[SIGHTINGS.name] = totals.frame  # what sightings add up to, by set
         whole = Basis(told, set_profiles, lake.read(IDENTITIES))
         return Change(night, whole, None, lake.ranges(night.tables.rows(IDENTITY_SETS)))
     own = set_profiles.join(F.broadcast(touched.frame), "profile_id", "left_semi")

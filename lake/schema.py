@@ -43,6 +43,8 @@ class Table:
     partitioned_by: tuple[str, ...] = ()
     sorted_by: tuple[str, ...] = ()
     properties: Mapping[str, str] = field(default_factory=dict)
+    #: Whether a row may be long: it holds texts that calls brought, such as values of traits.
+    long_rows: bool = True
     #: Where it lies below the lake's root; by default, a folder of its name.
     path: str = ""
 

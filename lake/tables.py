@@ -132,6 +132,7 @@ DUPLICATE_CALLS = Table(
     writer="compact",
     audience="state",
     rebuildable=False,
+    long_rows=False,
     columns=(
         _MESSAGE_ID,
         Column("received_at", "timestamp", "When this copy arrived."),
@@ -192,6 +193,7 @@ IDENTITY_SETS = Table(
     about="Every distinct set of identifiers that one call carried.",
     grain=("identity_set",),
     writer="stitch",
+    long_rows=False,
     columns=(
         _SET,
         Column("identifiers", IDENTIFIERS_TYPE, "The set's identifiers, sorted.", personal=True),
@@ -204,6 +206,7 @@ SIGHTINGS = Table(
     about="An identity set seen on one UTC day: partial sums, one row a batch.",
     grain=("identity_set", "day", "batch"),
     writer="stitch",
+    long_rows=False,
     columns=(
         _SET,
         Column("day", "date", "UTC day, by the clock of identity.order_by."),
@@ -326,6 +329,7 @@ IDENTITIES = Table(
     grain=("type", "value"),
     writer="stitch",
     sorted_by=("identifier_key",),
+    long_rows=False,
     columns=(
         _TYPE,
         _VALUE,
@@ -352,6 +356,7 @@ VIOLATIONS = Table(
     about="Every rule that bound, for every set and day it bound on: what did not link, and why.",
     grain=("identity_set", "day", "type", "value", "reason"),
     writer="stitch",
+    long_rows=False,
     columns=(
         _SET,
         Column("day", "date", "UTC day of the sighting, by the clock of identity.order_by."),
@@ -388,6 +393,7 @@ SET_PROFILES = Table(
     writer="stitch",
     audience="published",
     sorted_by=("identity_set",),
+    long_rows=False,
     columns=(
         _SET,
         _PROFILE,
@@ -406,6 +412,7 @@ CREATED_PROFILES = Table(
     writer="stitch",
     audience="published",
     sorted_by=("segment_id",),
+    long_rows=False,
     columns=(
         Column("segment_id", "string", "The id that the profile was created with; never reused."),
         Column("type", "string", "Identifier type of its founder."),
@@ -457,6 +464,7 @@ PROFILE_IDENTIFIERS = Table(
     writer="publish",
     audience="published",
     sorted_by=("identifier_key",),
+    long_rows=False,
     columns=(
         _TYPE,
         _VALUE,
@@ -613,6 +621,7 @@ PROFILE_REDIRECTS = Table(
     audience="published",
     rebuildable=False,
     sorted_by=("old_profile_id",),
+    long_rows=False,
     columns=(
         Column("old_profile_id", "string", "The id that is no longer current."),
         Column(
@@ -629,6 +638,7 @@ IDENTITY_CHANGES = Table(
     writer="publish",
     audience="published",
     rebuildable=False,
+    long_rows=False,
     columns=(
         Column("publication", "bigint", "The publication that shows the change first."),
         _PROFILE,
@@ -648,6 +658,7 @@ IDENTITY_HISTORY = Table(
     audience="published",
     rebuildable=False,
     sorted_by=("identifier_key",),
+    long_rows=False,
     columns=(
         _TYPE,
         _VALUE,

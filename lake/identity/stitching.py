@@ -17,13 +17,20 @@ from pyspark.sql import functions as F
 from lake.identity.guards import REASONS
 from lake.identity.ids import identifier_key, identifier_key_column, profile_id_column
 from lake.identity.sets import order_of
-from lake.tables import PATH_TYPE
+from lake.tables import IDENTIFIERS_TYPE, MOMENT_TYPE, PATH_TYPE
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
     from lake.identity.resolve import Rules
     from lake.identity.resolve.model import Pair
+
+
+#: The columns of `set_totals`.
+SET_TOTALS = (
+    f"identity_set binary, identifiers {IDENTIFIERS_TYPE}, calls bigint, "
+    f"first {MOMENT_TYPE}, last {MOMENT_TYPE}"
+)
 
 
 def set_totals(identity_sets: DataFrame, summed_sightings: DataFrame) -> DataFrame:

@@ -497,13 +497,16 @@ class Lake:
             self.after_commit(table.name, f"wrote {len(gone)} files as {len(made.files)} of")
         return len(gone)
 
-    def scratch(self, name: str, rows: Storable) -> Materialised:
+    def scratch(self, name: str, rows: Storable, *, long_rows: bool = False) -> Materialised:
         """The rows stored for this run and read back: their lineage ends there.
+
+        ``long_rows``: they hold texts that calls brought.
 
         A restarted run finds the rows whole or stores them again; they are never read half.
         Raises CommitError if they cannot be stored.
         """
-        return self.scratch_files(name, rows.schema, partial(stored_rows, rows))
+        write = partial(stored_rows, rows, long_rows=long_rows)
+        return self.scratch_files(name, rows.schema, write)
 
     def scratch_files(
         self,
@@ -613,7 +616,8 @@ class Lake:
         """How files of this run lie in the table's folder, before a commit names them."""
         name = f"part-{self.run}-{_own_name()}-"
         by = table.partitioned_by[0] if table.partitioned_by else None
-        return Layout(self.tables.uri(table), name, table.arrow, by, table.with_statistics)
+        shape = (table.arrow, by, table.with_statistics, table.long_rows)
+        return Layout(self.tables.uri(table), name, *shape)
 
     def _files(self, table: Table, rows: Storable) -> list[File]:
         """The rows as files in the table's folder that no commit names yet."""

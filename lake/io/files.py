@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
@@ -24,6 +25,7 @@ from lake.frames import WorkerRows, in_turn
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
+    from pyspark.sql import SparkSession
 
     from lake.frames import Kernel, Storable
     from lake.io.objects import Objects
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 _GROUP_BYTES: Final = 32 << 20
 _FILE_BYTES: Final = 128 << 20
 _DICTIONARY_BYTES: Final = 64 << 10
+_BATCH_BYTES: Final = "spark.sql.execution.arrow.maxBytesPerBatch"
+_NO_BOUND: Final = str(2**31 - 1)
 #: As many characters of a text are kept in statistics, as Delta's own writer does.
 _PREFIX: Final = 32
 
@@ -54,6 +58,9 @@ class Layout:
     in the path instead of in the file, ``statistics`` the columns whose least and greatest value
     are told.
 
+    ``long_rows``: a row may be as long as a call, so they come to the worker in batches of bounded
+    bytes too. For that Spark sizes up the batch at each row, half of what handing it over costs.
+
     ``dictionary`` and ``footer`` name the columns with a dictionary and with statistics in the
     file; by default all have both, which a column of many values pays for and gains nothing.
     """
@@ -63,6 +70,7 @@ class Layout:
     schema: pa.Schema | None = None
     partitioned_by: str | None = None
     statistics: tuple[str, ...] = ()
+    long_rows: bool = True
     dictionary: tuple[str, ...] | None = None
     footer: tuple[str, ...] | None = None
 
@@ -90,8 +98,21 @@ def written(rows: Storable, store: Objects, layout: Layout) -> list[File]:
     else:
         frame = rows
     columns = "uri string, rows bigint, size bigint, partition string, statistics string"
-    found = frame.mapInArrow(write, columns).collect()
+    with _batches(frame.sparkSession, long_rows=layout.long_rows):
+        found = frame.mapInArrow(write, columns).collect()
     return sorted((File(*row) for row in found), key=lambda file: file.uri)
+
+
+@contextmanager
+def _batches(spark: SparkSession, *, long_rows: bool) -> Iterator[None]:
+    """While it lasts, batches of rows that are not long are bounded by their number alone."""
+    bound = str(spark.conf.get(_BATCH_BYTES))
+    if not long_rows:
+        spark.conf.set(_BATCH_BYTES, _NO_BOUND)
+    try:
+        yield
+    finally:
+        spark.conf.set(_BATCH_BYTES, bound)
 
 
 def files_of(

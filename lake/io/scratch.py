@@ -65,12 +65,12 @@ def store_list(store: Objects, listed: str, files: Stored) -> None:
     store.put(listed, json.dumps({"files": files.files, "rows": files.rows}).encode())
 
 
-def stored_rows(rows: Storable, store: Objects, folder: str) -> Stored:
-    """The rows in files below ``folder``, which is for this call alone.
+def stored_rows(rows: Storable, store: Objects, folder: str, *, long_rows: bool = False) -> Stored:
+    """The rows, or ``long_rows``, in files below ``folder``, which is for this call alone.
 
     Runs one job, besides those of the frame's own plan. Raises what Spark raises.
     """
-    return Stored.of(written(rows, store, Layout(folder, footer=())))
+    return Stored.of(written(rows, store, Layout(folder, long_rows=long_rows, footer=())))
 
 
 def read_back(frame: DataFrame, files: Stored, store: Objects) -> Materialised:

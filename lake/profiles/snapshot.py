@@ -45,8 +45,9 @@ def profiles(
 ) -> DataFrame:
     """One row a profile: when it was seen, its identifiers by type, its traits as plain text.
 
-    In: ``sightings``, ``set_profiles``, ``profile_identifiers``, ``profile_traits``; the clock
-    that orders calls, by which ``first_seen`` and ``last_seen`` are told too.
+    In: ``sightings``, or what they add up to by set, ``set_profiles``, ``profile_identifiers``,
+    ``profile_traits``; the clock that orders calls, by which ``first_seen`` and ``last_seen`` are
+    told too.
     """
     first, last = (
         F.struct(

@@ -13,8 +13,9 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from io import StringIO
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from lake.quality.facts import Tally
@@ -53,6 +54,16 @@ def quiet() -> Iterator[None]:
             logger.setLevel(level)
             logger.propagate = propagate
             logger.removeHandler(nowhere)
+
+
+def import_ahead() -> None:
+    """Begin to import Great Expectations in a thread, while a run starts and leaves a core idle."""
+
+    def imported() -> None:
+        with suppress(Exception):  # whoever needs it will say what is wrong
+            _library()
+
+    Thread(target=imported, daemon=True).start()
 
 
 def types() -> list[str]:

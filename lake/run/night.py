@@ -25,6 +25,7 @@ from lake.io.delta import Lake, Tables, Transaction
 from lake.io.lease import Lease
 from lake.io.session import is_brief, spark_session
 from lake.progress import Progress
+from lake.quality import judge
 from lake.run.place import Place
 from lake.run.planning import code_version, facts_fingerprint, notes, planned
 from lake.run.rules import extraction
@@ -42,6 +43,8 @@ Step = Callable[["Night"], None]
 
 #: What an incremental `stitch` leaves for `publish`, in scratch.
 TOUCHED_PROFILES, TOUCHED_IDENTITIES = "touched_profiles", "touched_identities"
+#: What a full one leaves: every identity set with its calls, the first and the last.
+ALL_SETS = "all_sets"
 #: The identity sets of calls that were accepted and are not any more, in scratch.
 RETOLD_SETS = "retold_sets"
 
@@ -149,6 +152,8 @@ def _run(
 ) -> dict[str, Any] | None:
     """The run's record; None if only its reading was finished, because the rules changed."""
     same = plan.config == place.config.fingerprint and plan.code == code_version()
+    if steps[-1][0] == "publish":
+        judge.import_ahead()
     with _session(place, plan, lease, told, step) as run:
         for name, work in steps if same else steps[:1]:
             with told.stage(name):

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 class Store(Protocol):
     """Stores rows under a name of their own and gives them back as read from there."""
 
-    def __call__(self, name: str, rows: Storable) -> Materialised:
-        """The stored rows."""
+    def __call__(self, name: str, rows: Storable, *, long_rows: bool = False) -> Materialised:
+        """The stored rows; ``long_rows``: they hold texts that calls brought."""
 
 
 SMALL_SETS = 1_000_000

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from lake.identity import conflicts, sets, shared, stitching, touched
 from lake.identity.guards import BLOCKED, SHARED, guarded
 from lake.io.delta import Lake
-from lake.run.night import RETOLD_SETS, Night
+from lake.run.night import ALL_SETS, RETOLD_SETS, Night
 from lake.run.resolution import Facts, Resolver, Store
 from lake.run.rules import blocked
 from lake.tables import IDENTITIES, IDENTITY_SETS, MOMENT_TYPE, SHARED_VALUES, SIGHTINGS
@@ -52,7 +52,7 @@ def everything(
     """
     clock = resolver.clock
     totals = sets.summed(told.sightings, ["identity_set"], clock)
-    known_sets = store("sets", stitching.set_totals(told.identity_sets, totals))
+    known_sets = store(ALL_SETS, stitching.set_totals(told.identity_sets, totals))
     carried = stitching.identifiers(known_sets.frame, clock)
     identifiers = store("identifiers", guarded(carried, blocked(resolver.config)))
     if degrees_of is None:
