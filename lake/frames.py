@@ -12,6 +12,7 @@ import pyarrow as pa
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+    from pyspark.sql.types import StructType
 
 #: The body of a ``mapInArrow``.
 Kernel = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
@@ -19,7 +20,7 @@ Kernel = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 @dataclass(frozen=True)
 class WorkerRows:
-    """Rows that a kernel makes of a frame's, in the columns of ``schema`` (DDL).
+    """Rows that a kernel makes of a frame's, in the columns of ``schema`` (DDL, or Spark's own).
 
     The two are kept apart, for the worker that makes such rows can write them itself, and then
     they never go through the JVM.
@@ -27,7 +28,7 @@ class WorkerRows:
 
     frame: DataFrame
     kernel: Kernel
-    schema: str
+    schema: StructType | str
 
     def as_frame(self) -> DataFrame:
         """The rows as a frame."""

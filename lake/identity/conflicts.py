@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
+from lake.frames import WorkerRows
 from lake.identity.ids import profile_id
 from lake.identity.resolve import (
     Limit,
@@ -202,7 +203,7 @@ class Judge:
     clock: str
 
 
-def resolved(sightings: DataFrame, judge: Judge) -> DataFrame:
+def resolved(sightings: DataFrame, judge: Judge) -> WorkerRows:
     """The outcome of each component, in rows of four kinds (RESOLVED).
 
     ``set``: the set's profile, and the created one it had first. ``identifier``: the identifier's
@@ -210,7 +211,7 @@ def resolved(sightings: DataFrame, judge: Judge) -> DataFrame:
     by founder, and the profiles it went into. ``violation``: a rule that bound, with the two
     profiles it kept apart. An Arrow kernel over the sorted stream.
     """
-    return sightings.mapInArrow(partial(_stream, judge), RESOLVED)
+    return WorkerRows(sightings, partial(_stream, judge), RESOLVED)
 
 
 def _stream(judge: Judge, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -7,13 +7,15 @@ all history, and taking it back gives the former profiles back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import re2
+
+from lake.frames import WorkerRows
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -79,8 +81,8 @@ class Blocked:
         return self._tests(kind, value)
 
 
-def guarded(identifiers: DataFrame, blocked: Blocked) -> DataFrame:
-    """The frame with a column ``guard``: why the identifier links nothing, else null.
+def guarded(identifiers: DataFrame, blocked: Blocked) -> WorkerRows:
+    """The rows with a column ``guard``: why the identifier links nothing, else null.
 
     ``identifiers`` has ``type`` and ``value`` and any other columns; one row each goes in and
     comes out. An Arrow kernel, because RE2 is not to be had in Spark's SQL, and its own regular
@@ -88,7 +90,7 @@ def guarded(identifiers: DataFrame, blocked: Blocked) -> DataFrame:
     """
     from pyspark.sql.types import StringType, StructField, StructType
 
-    def kernel(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def kernel(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             kinds, values = batch["type"].to_pylist(), batch["value"].to_pylist()
             reasons = [
@@ -98,4 +100,4 @@ def guarded(identifiers: DataFrame, blocked: Blocked) -> DataFrame:
             yield batch.append_column("guard", pa.array(reasons, pa.string()))
 
     fields = [*identifiers.schema.fields, StructField("guard", StringType())]
-    return identifiers.mapInArrow(kernel, StructType(fields))
+    return WorkerRows(identifiers, kernel, StructType(fields))

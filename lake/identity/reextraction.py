@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from lake.frames import WorkerRows
 from lake.identity.identifiers import Extraction, extractor
 
 if TYPE_CHECKING:
@@ -15,14 +16,14 @@ if TYPE_CHECKING:
 _READ = ("type", "user_id", "anonymous_id", "context", "traits", "properties")
 
 
-def re_extracted(events: DataFrame, extraction: Extraction) -> DataFrame:
+def re_extracted(events: DataFrame, extraction: Extraction) -> WorkerRows:
     """The events with identifiers, identity_set and extraction by these rules; all else as it is.
 
     The same rule as for a new call, on the columns that hold the call's exact JSON text. One
     Arrow kernel, no shuffle.
     """
 
-    def kernel(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def kernel(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         extract = extractor(extraction)
         for batch in batches:
             columns = [batch[name].to_pylist() for name in _READ]
@@ -38,4 +39,4 @@ def re_extracted(events: DataFrame, extraction: Extraction) -> DataFrame:
                 batch = batch.set_column(at, field, pa.array(values, field.type))  # noqa: PLW2901
             yield batch
 
-    return events.mapInArrow(kernel, events.schema)
+    return WorkerRows(events, kernel, events.schema)

@@ -21,9 +21,8 @@ __all__ = ["RECEIVED_AT", "identity_sets", "order_of", "sightings", "summed"]
 def identity_sets(events: DataFrame) -> DataFrame:
     """The distinct identity sets of the events, with the first batch that carried each."""
     carried = events.where(F.col("identity_set").isNotNull())
-    return carried.groupBy("identity_set").agg(
-        F.min("identifiers").alias("identifiers"), F.min("batch").alias("batch")
-    )
+    # Identifiers follow from the set's key; as a part of it they are hashed, else Spark sorts.
+    return carried.groupBy("identity_set", "identifiers").agg(F.min("batch").alias("batch"))
 
 
 def sightings(events: DataFrame, clock: str) -> DataFrame:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from lake.frames import Storable
 from lake.identity import conflicts, sets, shared, stitching, touched
 from lake.identity.guards import BLOCKED, SHARED, guarded
 from lake.io.delta import Lake
@@ -59,7 +60,8 @@ def everything(
         too_many = resolver.too_many(known_sets.frame, identifiers.frame)
     else:
         carried = touched.carried_by(degrees_of)
-        too_many = resolver.too_many(degrees_of, guarded(carried, blocked(resolver.config)))
+        stopped = guarded(carried, blocked(resolver.config)).as_frame()
+        too_many = resolver.too_many(degrees_of, stopped)
     guards = shared.guarded(identifiers.frame, too_many.values) if too_many else identifiers.frame
     daily = sets.summed(told.sightings, ["identity_set", "day"], clock)
     return Scope(Facts(known_sets.frame, guards, daily), too_many)
@@ -111,10 +113,11 @@ def touched_by(night: Night, resolver: Resolver) -> Scope:
         every = sets.summed(told.sightings, ["identity_set"], clock)
         totals = stitching.set_totals(told.identity_sets, every)
         counted = touched.recounted(seeds, known, totals, clock)
-    identifiers = guarded(touched.identifiers(in_scope, counted), stops)
+    blocks = guarded(touched.identifiers(in_scope, counted), stops)
+    stopped: Storable = blocks
     if too_many:
-        identifiers = shared.guarded(identifiers, too_many.values)
-    facts = Facts(in_scope, lake.scratch("identifiers", identifiers).frame, daily)
+        stopped = shared.guarded(blocks.as_frame(), too_many.values)
+    facts = Facts(in_scope, lake.scratch("identifiers", stopped).frame, daily)
     return Scope(facts, too_many, known, own)
 
 
@@ -157,7 +160,7 @@ def guard_flips(
     lake, flips = night.lake, list[DataFrame]()
     was = before.select("type", "value", F.col("guard").alias("was"))
     if "blocked" in night.plan.changed:
-        now = guarded(was, blocked(night.config))
+        now = guarded(was, blocked(night.config)).as_frame()
         was_blocked = F.coalesce(F.col("was") == BLOCKED, F.lit(False))  # noqa: FBT003
         flips.append(now.where(F.col("guard").isNotNull() != was_blocked))
     blocks = was.where(F.col("was") == BLOCKED).select("type", "value", F.col("was").alias("guard"))
