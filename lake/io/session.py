@@ -37,7 +37,7 @@ SPEED = {
     # Calls may be long: without it a worker could be handed gigabytes at once.
     "spark.sql.execution.arrow.maxBytesPerBatch": "67108864",
     # Of a lake of some million people every second join has a side that every task can hold.
-    "spark.sql.autoBroadcastJoinThreshold": "33554432",
+    "spark.sql.autoBroadcastJoinThreshold": "67108864",
     # One task a column chunk of a small log instead of Delta's default of 50.
     "spark.databricks.delta.snapshotPartitions": "2",
     "spark.databricks.delta.optimize.maxFileSize": "268435456",

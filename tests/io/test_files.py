@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from lake.errors import CommitError
+from lake.frames import WorkerRows
 from lake.io import delta, files
 from lake.io.delta import Lake, Tables, Transaction
 from lake.io.files import Layout, bodies, statistics, written
@@ -171,6 +173,68 @@ def test_files_and_row_groups_are_bounded(monkeypatch: pytest.MonkeyPatch) -> No
     assert [n for table in tables for n in table["n"].to_pylist()] == list(range(6))
     assert len(found) > 1
     assert sum(count for *_, count in found) == 6
+
+
+def mixed_days(rows: int, days: int) -> list[pa.RecordBatch]:
+    every = [date(2026, 11, 1 + n % days) for n in range(rows)]
+    whole = pa.RecordBatch.from_pydict({"n": list(range(rows)), "day": every})
+    return [whole.slice(at, 7) for at in range(0, rows, 7)]
+
+
+def test_days_that_come_mixed_are_a_file_each() -> None:
+    found = list(bodies(mixed_days(100, 3), Layout("", partitioned_by="day")))
+    assert [part for part, *_ in found] == ["2026-11-01", "2026-11-02", "2026-11-03"]
+    for day, (_, body, rows) in enumerate(found):
+        numbers = pq.read_table(pa.BufferReader(body))["n"].to_pylist()
+        assert numbers == list(range(day, 100, 3)), "in the order they came"
+        assert rows == len(numbers)
+
+
+def test_where_many_days_come_mixed_the_largest_makes_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(files, "_GROUP_BYTES", 200)
+    monkeypatch.setattr(files, "_FILE_BYTES", 2_000)
+    held = []
+
+    class Watched(files._Body):
+        def end_group(self) -> int:
+            held.append(self.waiting)
+            return super().end_group()
+
+    monkeypatch.setattr(files, "_Body", Watched)
+    found = list(bodies(mixed_days(2_000, 20), Layout("", partitioned_by="day")))
+    numbers = [
+        n for _, body, _ in found for n in pq.read_table(pa.BufferReader(body))["n"].to_pylist()
+    ]
+    assert sorted(numbers) == list(range(2_000))
+    assert len(found) > 20
+    assert max(held) <= 2 * 200
+
+
+def sizes(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The rows of each batch that comes."""
+    for batch in batches:
+        yield pa.RecordBatch.from_pydict({"rows": [batch.num_rows]})
+
+
+@pytest.mark.parametrize("long_rows", [True, False])
+def test_batches_of_long_rows_are_bounded_in_bytes_too(
+    spark: SparkSession, tmp_path: Path, *, long_rows: bool
+) -> None:
+    bound = "spark.sql.execution.arrow.maxBytesPerBatch"
+    before = str(spark.conf.get(bound))
+    texts = spark.range(100).selectExpr("repeat('x', 10000) as text").coalesce(1)
+    rows = WorkerRows(texts, sizes, "rows bigint")
+    spark.conf.set(bound, "65536")
+    try:
+        [file] = written(rows, LocalObjects(), Layout(str(tmp_path), long_rows=long_rows))
+        assert spark.conf.get(bound) == "65536", "for the next rows it is as it was"
+    finally:
+        spark.conf.set(bound, before)
+    found = pq.read_table(file.uri)["rows"].to_pylist()
+    assert sum(found) == 100
+    assert max(found) <= 10 if long_rows else found == [100]
 
 
 def test_two_writers_of_one_table_never_meet(spark: SparkSession, tmp_path: Path) -> None:
