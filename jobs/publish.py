@@ -361,15 +361,15 @@ def judged(night: Night, change: Change) -> list[Verdict]:
     """
     folder = night.config.quality.expectations
     suites = load_suites(Path(folder) if folder else None)
-    found: list[Verdict] = []
+    candidates = []
     for table in PUBLISHED:
         if table.name not in suites or is_idle(night, table):
             continue
         rows = night.lake.read(table)
         if table is EVENTS and change.profiles is not None:
             rows = rows.where(F.col("batch") == F.lit(night.plan.batch or 0))
-        found += verdicts(table.name, rows, suites[table.name])
-    return found
+        candidates.append((table.name, rows, suites[table.name]))
+    return verdicts(candidates)
 
 
 def is_idle(night: Night, table: Table) -> bool:

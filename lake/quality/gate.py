@@ -7,10 +7,11 @@ severity says: what is not known to hold is not published.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from lake.quality import judge
 from lake.quality.expectations import Expectation, Severity, Suite
@@ -18,6 +19,8 @@ from lake.quality.facts import Tally, tallies
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+_AT_A_TIME: Final = 2
 
 
 @dataclass(frozen=True)
@@ -38,18 +41,21 @@ class Verdict:
     computed: bool = True
 
 
-def verdicts(table: str, candidate: DataFrame, suite: Suite) -> list[Verdict]:
-    """A verdict for each expectation of the suite, in its order.
+def verdicts(candidates: Sequence[tuple[str, DataFrame, Suite]]) -> list[Verdict]:
+    """A verdict for each expectation of each table's suite, in their order.
 
-    ``candidate`` is read several times (once for all counts of rows, once for each uniqueness,
-    and for every expectation that ``facts`` does not count), so it should be a written table, not
-    a plan yet to be computed. Raises nothing of Spark's or Great Expectations'.
+    A candidate (name, frame, suite) is read several times (once for all counts of rows, once for
+    each uniqueness, and for every expectation that ``facts`` does not count), so it should be a
+    written table, not a plan yet to be computed. Two are counted at a time: between the small
+    queries of one the other's keep the cores busy. Raises nothing of Spark's or Great
+    Expectations'.
     """
-    with judge.quiet():
-        counts = _counts(candidate, suite)
+    with judge.quiet(), ThreadPoolExecutor(_AT_A_TIME) as pool:
+        counts = pool.map(_counts, candidates)
         return [
             _verdict(table, e, candidate, tally)
-            for e, tally in zip(suite.expectations, counts, strict=True)
+            for (table, candidate, suite), tallied in zip(candidates, counts, strict=True)
+            for e, tally in zip(suite.expectations, tallied, strict=True)
         ]
 
 
@@ -95,12 +101,13 @@ def result_rows(run: str, found: Iterable[Verdict]) -> list[dict[str, object]]:
     ]
 
 
-def _counts(candidate: DataFrame, suite: Suite) -> list[Tally | None]:
+def _counts(judged: tuple[str, DataFrame, Suite]) -> list[Tally | None]:
     """A tally for each expectation; none at all where one of the queries fails.
 
     Then each expectation is left to Great Expectations, alone, so that one that Spark refuses
     does not fail the others.
     """
+    _, candidate, suite = judged
     try:
         return tallies(candidate, [(e.type, e.kwargs) for e in suite.expectations])
     except Exception:

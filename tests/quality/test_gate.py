@@ -29,13 +29,17 @@ def suite_of(*expectations: tuple[str, dict[str, Any]], severity: Any = "warn") 
     )
 
 
+def verdicts_of(table: str, candidate: DataFrame, suite: Suite) -> list[Verdict]:
+    return verdicts([(table, candidate, suite)])
+
+
 def failed(found: list[Verdict]) -> dict[str, str]:
     return {v.expectation: v.severity for v in found if not v.success}
 
 
 @pytest.mark.parametrize("name", sorted(GOOD))
 def test_a_good_table_meets_all_that_is_expected(spark: SparkSession, name: str) -> None:
-    found = verdicts(name, candidate(spark, name, {}), SUITES[name])
+    found = verdicts_of(name, candidate(spark, name, {}), SUITES[name])
     assert [(v.expectation, v.success, v.computed) for v in found] == [
         (e.phrase, True, True) for e in SUITES[name].expectations
     ]
@@ -45,7 +49,7 @@ def test_a_good_table_meets_all_that_is_expected(spark: SparkSession, name: str)
 def test_an_empty_lake_is_published_and_only_its_lack_of_profiles_is_told(
     spark: SparkSession, name: str
 ) -> None:
-    found = verdicts(name, candidate(spark, name), SUITES[name])
+    found = verdicts_of(name, candidate(spark, name), SUITES[name])
     lacking = {"the number of rows is at least 1": "warn"} if name == "profiles" else {}
     assert failed(found) == lacking
 
@@ -111,23 +115,23 @@ def test_each_expectation_alone_fails_on_rows_built_to_break_it(
     if changes is None:
         column = expectation.phrase.removesuffix(" is not null")
         changes = [{column: None}]
-    found = verdicts(name, candidate(spark, name, *changes), SUITES[name])
+    found = verdicts_of(name, candidate(spark, name, *changes), SUITES[name])
     assert failed(found) == {expectation.phrase: expectation.severity}
 
 
 def test_a_limit_itself_is_within_it(spark: SparkSession) -> None:
     half = [{"message_id": "m-1"}, {"message_id": "m-2", "identity_set": None}]
     identifiers = [{"value": f"{n}@example.com"} for n in range(1000)]
-    assert failed(verdicts("events", candidate(spark, "events", *half), SUITES["events"])) == {}
+    assert failed(verdicts_of("events", candidate(spark, "events", *half), SUITES["events"])) == {}
     name = "profile_identifiers"
-    assert failed(verdicts(name, candidate(spark, name, *identifiers), SUITES[name])) == {}
+    assert failed(verdicts_of(name, candidate(spark, name, *identifiers), SUITES[name])) == {}
 
 
 def test_verdicts_tell_how_many_rows_and_what_share(spark: SparkSession) -> None:
     rows = [{"calls": 0}, {"profile_id": "f" * 32}, {"profile_id": "e" * 32, "calls": None}, {}]
     found = {
         v.expectation: v
-        for v in verdicts("profiles", candidate(spark, "profiles", *rows), SUITES["profiles"])
+        for v in verdicts_of("profiles", candidate(spark, "profiles", *rows), SUITES["profiles"])
     }
     assert [
         found["the number of rows is at least 1"],
@@ -231,7 +235,7 @@ def test_counts_of_one_pass_are_judged_as_great_expectations_judges_the_table(
         alone = judge.validated(judge.built(type_, kwargs), messy)
     [tally] = tallies(messy, [(type_, kwargs)])
     assert (tally is not None) == counted
-    [found] = verdicts("profiles", messy, suite_of((type_, kwargs)))
+    [found] = verdicts_of("profiles", messy, suite_of((type_, kwargs)))
     assert not judge.raised(alone)
     assert (found.success, found.unexpected, found.computed) == (
         alone.success,
@@ -261,7 +265,7 @@ def test_an_expectation_that_cannot_be_computed_blocks_and_the_others_are_still_
         ("expect_column_max_to_be_between", {"column": "calls", "max_value": 9}),
     )
     unknown = {"success": False, "observed": None, "unexpected": None, "computed": False}
-    assert verdicts("profiles", frame, suite) == [
+    assert verdicts_of("profiles", frame, suite) == [
         Verdict("profiles", "first_source is not null", "block", **unknown),
         Verdict("profiles", "profile_id is not null", "warn", True, "0", 0),
         Verdict("profiles", "profile_id matches (", "block", **unknown),
@@ -300,7 +304,7 @@ def test_no_customers_value_is_told_logged_or_printed(
         ),
         ("expect_column_values_to_be_between", {"column": "value", "min_value": 1}),
     )
-    found = verdicts("profile_identifiers", frame, suite)
+    found = verdicts_of("profile_identifiers", frame, suite)
     assert failed(found).keys() == {
         e.phrase for e in suite.expectations if e.type != "expect_column_values_to_not_be_in_set"
     }
@@ -320,13 +324,13 @@ def test_nothing_is_printed_where_standard_output_belongs_to_the_caller(
     spark: SparkSession, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = "profile_identifiers"
-    verdicts(name, candidate(spark, name, {"value": " "}), SUITES[name])
+    verdicts_of(name, candidate(spark, name, {"value": " "}), SUITES[name])
     assert capsys.readouterr().out == ""
 
 
 def test_the_session_is_left_as_it_was(spark: SparkSession) -> None:
     before = spark.sparkContext.getConf().getAll(), spark.catalog.listTables()
-    verdicts("profile_identifiers", candidate(spark, "profile_identifiers", {}),
+    verdicts_of("profile_identifiers", candidate(spark, "profile_identifiers", {}),
              SUITES["profile_identifiers"])  # fmt: skip
     assert SparkSession.getActiveSession() is spark
     assert (spark.sparkContext.getConf().getAll(), spark.catalog.listTables()) == before
