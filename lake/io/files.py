@@ -90,7 +90,7 @@ def written(rows: Storable, store: Objects, layout: Layout) -> list[File]:
     """The rows in files as laid out, these in the order of their addresses.
 
     Runs one job, besides those of the frame's own plan; a task without rows writes no file. A
-    worker holds up to 160 MiB. Raises what Spark raises.
+    worker holds up to 200 MiB. Raises what Spark raises.
     """
     write: Kernel = partial(files_of, store, layout)
     if isinstance(rows, WorkerRows):
