@@ -57,7 +57,7 @@ def quiet() -> Iterator[None]:
 
 
 def import_ahead() -> None:
-    """Begin to import Great Expectations in a thread, while a run starts and leaves a core idle."""
+    """Begin to import Great Expectations in a thread, while a run's first job keeps Spark busy."""
 
     def imported() -> None:
         with suppress(Exception):  # whoever needs it will say what is wrong
