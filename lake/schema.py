@@ -44,6 +44,7 @@ class Table:
     sorted_by: tuple[str, ...] = ()
     properties: Mapping[str, str] = field(default_factory=dict)
     #: Whether a row may be long: it holds texts that calls brought, such as values of traits.
+    #: Names of events, which moments hold, are taken for short.
     long_rows: bool = True
     #: Where it lies below the lake's root; by default, a folder of its name.
     path: str = ""
