@@ -118,7 +118,7 @@ def ours(finish_share: float) -> Callable[[str, str, int], Callable[[], None]]:
 
         def materialise(name: str, rows: Storable) -> Materialised:
             folder = target if name == "solved" else f"{target}.scratch/{name}"
-            return kept(stored_rows(rows, store, folder), rows.schema)
+            return kept(stored_rows(rows, store, folder, long_rows=False), rows.schema)
 
         def run() -> None:
             edges = kept(Stored(files, rows), "a bigint, b bigint")

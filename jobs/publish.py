@@ -172,7 +172,7 @@ def published_rows(basis: Basis, terms: Terms, put: Put) -> None:
     identifiers = put(PROFILE_IDENTIFIERS, profile_identifiers(basis.identities, clock))
     told = basis.facts[TRAIT_OBSERVATIONS.name]
     values = judged_values(told, by_set, rules, clock, terms.as_of, terms.ranges)
-    judged = terms.store("trait_values", values, long_rows=True)
+    judged = terms.store("trait_values", values)
     won = put(PROFILE_TRAITS, winning_traits(judged))
     put(PROFILE_TRAIT_CANDIDATES, trait_candidates(judged, clock))
     sightings = basis.facts[SIGHTINGS.name]

@@ -195,11 +195,11 @@ def resolve(night: Night) -> None:
     All of them, or those of the raw components that the night touched: the rows are the same.
     """
     lake, once = night.lake, night.transaction("stitch")
-    resolver = Resolver(night.config, lake.spark, lake.scratch)
+    resolver = Resolver.of(night.config, lake)
     if whole := reason_for_all(night):
         night.progress.say(f"resolving everything: {whole}")
         night.outcome |= {"pass": "full", "because": whole}
-        scope = everything(Told.of(lake), resolver, lake.scratch)
+        scope = everything(Told.of(lake), resolver)
         found = resolver.resolved(scope.facts)
         lake.replace(IDENTITIES, found.identities, once)
         write_evidence(night, scope.too_many)

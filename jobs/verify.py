@@ -149,10 +149,10 @@ class Rebuild:
                 live, made = added_up(live, *order), added_up(made, *order)
             yield "facts", table, live, made
 
-        resolver = Resolver(config, lake.spark, lake.scratch)
+        resolver = Resolver.of(config, lake)
         rebuilt = Told(facts[IDENTITY_SETS.name], facts[SIGHTINGS.name])
         every = None if own is None else lake.read(IDENTITY_SETS)
-        found = resolver.resolved(everything(rebuilt, resolver, lake.scratch, every).facts)
+        found = resolver.resolved(everything(rebuilt, resolver, every).facts)
         identities = lake.scratch("identities", found.identities).frame
         set_profiles = lake.scratch("set_profiles", found.set_profiles).frame
         created = lake.scratch("created_profiles", found.created_profiles).frame

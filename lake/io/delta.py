@@ -497,10 +497,10 @@ class Lake:
             self.after_commit(table.name, f"wrote {len(gone)} files as {len(made.files)} of")
         return len(gone)
 
-    def scratch(self, name: str, rows: Storable, *, long_rows: bool = False) -> Materialised:
+    def scratch(self, name: str, rows: Storable, *, long_rows: bool = True) -> Materialised:
         """The rows stored for this run and read back: their lineage ends there.
 
-        ``long_rows``: they hold texts that calls brought.
+        ``long_rows``: they may hold texts that calls brought.
 
         A restarted run finds the rows whole or stores them again; they are never read half.
         Raises CommitError if they cannot be stored.
@@ -616,8 +616,14 @@ class Lake:
         """How files of this run lie in the table's folder, before a commit names them."""
         name = f"part-{self.run}-{_own_name()}-"
         by = table.partitioned_by[0] if table.partitioned_by else None
-        shape = (table.arrow, by, table.with_statistics, table.long_rows)
-        return Layout(self.tables.uri(table), name, *shape)
+        return Layout(
+            self.tables.uri(table),
+            name,
+            schema=table.arrow,
+            partitioned_by=by,
+            statistics=table.with_statistics,
+            long_rows=table.long_rows,
+        )
 
     def _files(self, table: Table, rows: Storable) -> list[File]:
         """The rows as files in the table's folder that no commit names yet."""

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
@@ -233,6 +234,11 @@ def _partitioned(
         for day in every:
             own = rest if len(every) == 1 else rest.filter(pc.equal(days, day))
             yield day.as_py().isoformat(), own
+
+
+def addresses(parts: Iterable[pa.RecordBatch]) -> Iterator[str]:
+    """The stored files (uri) that a worker is given."""
+    return chain.from_iterable(part.column("uri").to_pylist() for part in parts)
 
 
 def parquet_file(store: Objects, uri: str) -> pq.ParquetFile:

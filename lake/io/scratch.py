@@ -11,11 +11,10 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from lake.frames import Materialised
-from lake.io.files import File, Layout, parquet_file, written
+from lake.io.files import File, Layout, addresses, parquet_file, written
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,7 +55,7 @@ def opened(
     """The rows of the files that the batches name (uri), of these columns or of all, read by the
     worker that wants them. It holds a file and a row group."""
     names = list(columns) if columns else None
-    for uri in chain.from_iterable(batch.column("uri").to_pylist() for batch in batches):
+    for uri in addresses(batches):
         yield from parquet_file(store, uri).iter_batches(_ROWS, columns=names, use_threads=False)
 
 
@@ -65,8 +64,9 @@ def store_list(store: Objects, listed: str, files: Stored) -> None:
     store.put(listed, json.dumps({"files": files.files, "rows": files.rows}).encode())
 
 
-def stored_rows(rows: Storable, store: Objects, folder: str, *, long_rows: bool = False) -> Stored:
-    """The rows, or ``long_rows``, in files below ``folder``, which is for this call alone.
+def stored_rows(rows: Storable, store: Objects, folder: str, *, long_rows: bool = True) -> Stored:
+    """The rows in files below ``folder``, which is for this call alone; ``long_rows`` as `Layout`
+    has it.
 
     Runs one job, besides those of the frame's own plan. Raises what Spark raises.
     """

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import partial
-from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
@@ -17,7 +16,7 @@ import pyarrow.compute as pc
 
 from lake.events.dedupe import PLACE
 from lake.frames import WorkerRows
-from lake.io.files import Layout, parquet_file, written
+from lake.io.files import Layout, addresses, parquet_file, written
 from lake.io.landing import Reading, staged_lines
 from lake.io.rewriting import without
 from lake.io.scratch import Stored
@@ -64,7 +63,7 @@ def _accepted(
     store: Objects, lost: tuple[str, ...], parts: Iterable[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
     by = ("line", *(name for name in PLACE if name != "line"))
-    for uri in chain.from_iterable(part.column("uri").to_pylist() for part in parts):
+    for uri in addresses(parts):
         file = parquet_file(store, uri)
         objects = pc.unique(file.read(["object"]).column("object"))
         own = [rows for each in lost for rows in _of_objects(store, each, objects)]

@@ -51,7 +51,8 @@ def verdicts(candidates: Sequence[tuple[str, DataFrame, Suite]]) -> list[Verdict
     Expectations'.
     """
     with judge.quiet(), ThreadPoolExecutor(_AT_A_TIME) as pool:
-        counts = pool.map(_counts, candidates)
+        frames = [candidate for _, candidate, _ in candidates]
+        counts = pool.map(_counts, frames, [suite for *_, suite in candidates])
         return [
             _verdict(table, e, candidate, tally)
             for (table, candidate, suite), tallied in zip(candidates, counts, strict=True)
@@ -101,13 +102,12 @@ def result_rows(run: str, found: Iterable[Verdict]) -> list[dict[str, object]]:
     ]
 
 
-def _counts(judged: tuple[str, DataFrame, Suite]) -> list[Tally | None]:
+def _counts(candidate: DataFrame, suite: Suite) -> list[Tally | None]:
     """A tally for each expectation; none at all where one of the queries fails.
 
     Then each expectation is left to Great Expectations, alone, so that one that Spark refuses
     does not fail the others.
     """
-    _, candidate, suite = judged
     try:
         return tallies(candidate, [(e.type, e.kwargs) for e in suite.expectations])
     except Exception:

@@ -153,7 +153,7 @@ def _run(
     """The run's record; None if only its reading was finished, because the rules changed."""
     same = plan.config == place.config.fingerprint and plan.code == code_version()
     with _session(place, plan, lease, told, step) as run:
-        if steps[-1][0] == "publish":
+        if same and steps[-1][0] == "publish":
             judge.import_ahead()
         for name, work in steps if same else steps[:1]:
             with told.stage(name):

@@ -10,7 +10,7 @@ it is given is in other raw components, and those never matter. It writes to scr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property, partial, reduce
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pyspark.sql import DataFrame
@@ -33,12 +33,14 @@ from lake.tables import VIOLATIONS
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from lake.io.delta import Lake
+
 
 class Store(Protocol):
     """Stores rows under a name of their own and gives them back as read from there."""
 
-    def __call__(self, name: str, rows: Storable, *, long_rows: bool = False) -> Materialised:
-        """The stored rows; ``long_rows``: they hold texts that calls brought."""
+    def __call__(self, name: str, rows: Storable) -> Materialised:
+        """The stored rows."""
 
 
 SMALL_SETS = 1_000_000
@@ -74,6 +76,11 @@ class Resolver:
     config: Config
     spark: SparkSession
     store: Store
+
+    @classmethod
+    def of(cls, config: Config, lake: Lake) -> Resolver:
+        """What resolves identities of a lake. All that it stores has short rows."""
+        return cls(config, lake.spark, partial(lake.scratch, long_rows=False))
 
     @property
     def clock(self) -> str:

@@ -13,7 +13,7 @@ from lake.identity import conflicts, sets, shared, stitching, touched
 from lake.identity.guards import BLOCKED, SHARED, guarded
 from lake.io.delta import Lake
 from lake.run.night import ALL_SETS, RETOLD_SETS, Night
-from lake.run.resolution import Facts, Resolver, Store
+from lake.run.resolution import Facts, Resolver
 from lake.run.rules import blocked
 from lake.tables import IDENTITIES, IDENTITY_SETS, MOMENT_TYPE, SHARED_VALUES, SIGHTINGS
 
@@ -43,15 +43,13 @@ class Scope(NamedTuple):
     touched_sets: DataFrame | None = None
 
 
-def everything(
-    told: Told, resolver: Resolver, store: Store, degrees_of: DataFrame | None = None
-) -> Scope:
+def everything(told: Told, resolver: Resolver, degrees_of: DataFrame | None = None) -> Scope:
     """All facts, for the full pass.
 
     ``degrees_of``: the identity sets over which degrees of shared values are counted, where these
     are more than are resolved; default those of ``told``.
     """
-    clock = resolver.clock
+    clock, store = resolver.clock, resolver.store
     totals = sets.summed(told.sightings, ["identity_set"], clock)
     known_sets = store(ALL_SETS, stitching.set_totals(told.identity_sets, totals))
     carried = stitching.identifiers(known_sets.frame, clock)
@@ -114,10 +112,8 @@ def touched_by(night: Night, resolver: Resolver) -> Scope:
         totals = stitching.set_totals(told.identity_sets, every)
         counted = touched.recounted(seeds, known, totals, clock)
     blocks = guarded(touched.identifiers(in_scope, counted), stops)
-    stopped: Storable = blocks
-    if too_many:
-        stopped = shared.guarded(blocks.as_frame(), too_many.values)
-    facts = Facts(in_scope, lake.scratch("identifiers", stopped).frame, daily)
+    both: Storable = shared.guarded(blocks.as_frame(), too_many.values) if too_many else blocks
+    facts = Facts(in_scope, lake.scratch("identifiers", both).frame, daily)
     return Scope(facts, too_many, known, own)
 
 
