@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from pyspark.sql import functions as F
 
 from jobs import profiles_sync
+from lake import sums
 from lake.errors import ConservationError
-from lake.identity import changes, sets, spans
+from lake.identity import changes, spans
 from lake.identity.stitching import SET_TOTALS
 from lake.io import publications, views
 from lake.io.delta import Lake
@@ -186,7 +187,7 @@ def published_rows(basis: Basis, terms: Terms, put: Put) -> None:
         said = basis.facts[CONSENT_OBSERVATIONS.name]
         known = basis.facts[IDENTITY_SETS.name]
         own = sightings.join(by_set, "identity_set", "left_semi")
-        totals = sets.summed(own, ["identity_set"], clock)
+        totals = sums.added_up(own, ["identity_set"], clock).as_frame()
         members = linking_sets(known, totals, by_set, basis.identities)
         consents = put(PROFILE_CONSENTS, profile_consents(said, by_set, members, clock))
         put(PROFILES_CONSENTED, consented(consents))

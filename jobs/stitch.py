@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from lake.frames import Storable, as_frame
 from lake.identity import shared, touched
 from lake.identity.reextraction import re_extracted
 from lake.profiles.activity import activity
@@ -88,12 +89,12 @@ def add_facts(night: Night) -> None:
         if retold is not None and not whole:
             own = events.join(F.broadcast(retold), "identity_set", "left_semi")
             rows = rows.join(F.broadcast(retold), "identity_set", "left_anti").unionByName(own)
-        found = transform(rows, clock)
+        found: Storable = transform(rows, clock)
         if table is IDENTITY_SETS and not anew:
             known = lake.read(IDENTITY_SETS)
             if retold is not None:
                 known = known.join(F.broadcast(retold), "identity_set", "left_anti")
-            found = found.join(known, "identity_set", "left_anti")
+            found = as_frame(found).join(known, "identity_set", "left_anti")
         if whole:
             lake.replace(table, found, once)
         elif retold is not None:
@@ -126,10 +127,11 @@ def ask_anew(night: Night, events: DataFrame, *, whole: bool) -> None:
         return
     old = [] if whole else [measure for measure in kept if measure.key in held]
     new = [measure for measure in kept if measure not in old]
-    parts = [activity(new, events, clock)] if new else []
+    parts = [activity(new, events, clock).as_frame()] if new else []
     if old:
         stays = lake.read(ACTIVITY).where(F.col("measure").isin([measure.key for measure in old]))
-        parts += [stays, activity(old, events.where(F.col("batch") > since), clock)]
+        since_then = events.where(F.col("batch") > since)
+        parts += [stays, activity(old, since_then, clock).as_frame()]
     found = reduce(DataFrame.unionByName, parts)
     lake.replace(ACTIVITY, found, night.transaction("stitch"))
 

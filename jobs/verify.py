@@ -24,7 +24,6 @@ from lake.config import Config
 from lake.errors import NotFound
 from lake.frames import WorkerRows
 from lake.identity import touched
-from lake.identity.sets import order_of
 from lake.io import publications
 from lake.io.delta import Lake
 from lake.io.lease import Lease
@@ -139,14 +138,13 @@ class Rebuild:
         events = of_own(lake.read(EVENTS))
         clock, known = config.identity.order_by, facts_told(config, lake.tables)
         facts = {
-            name: lake.scratch(name, table.conform(transform(events, clock))).frame
+            name: lake.scratch(name, transform(events, clock)).frame
             for name, (table, transform) in known.items()
         }
-        order = order_of("first.", clock), order_of("last.", clock)
         for name, (table, _) in known.items():
             live, made = of_own(lake.read(table)), facts[name]
             if table is TRAIT_OBSERVATIONS:  # which upkeep adds up
-                live, made = added_up(live, *order), added_up(made, *order)
+                live, made = (added_up(rows, clock).as_frame() for rows in (live, made))
             yield "facts", table, live, made
 
         resolver = Resolver.of(config, lake)

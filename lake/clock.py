@@ -66,14 +66,3 @@ def time_of(moment: str, clock: str) -> Column:
 def moment() -> Column:
     """A call's place in time and what it was, of a frame of events."""
     return F.struct("received_at", "timestamp", "message_id", "source", "type", "event")
-
-
-def sums_of_calls(clock: str) -> tuple[Column, Column, Column]:
-    """What every fact adds up of calls, as aggregates over events: ``calls``, how many, and the
-    moments of the ``first`` and the ``last`` of them."""
-    order = order_of("", clock)
-    return (
-        F.count(F.lit(1)).alias("calls"),
-        F.min_by(moment(), order).alias("first"),
-        F.max_by(moment(), order).alias("last"),
-    )

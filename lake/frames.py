@@ -34,6 +34,10 @@ class WorkerRows:
         """The rows as a frame."""
         return self.frame.mapInArrow(self.kernel, self.schema)
 
+    def then(self, kernel: Kernel, schema: StructType | str) -> WorkerRows:
+        """What another kernel makes of the rows, by the same workers."""
+        return WorkerRows(self.frame, in_turn(self.kernel, kernel), schema)
+
     def in_one_task(self) -> WorkerRows:
         """The rows, of one run of the kernel."""
         return replace(self, frame=self.frame.coalesce(1))
@@ -41,6 +45,11 @@ class WorkerRows:
 
 #: What can be stored.
 Storable: TypeAlias = "DataFrame | WorkerRows"
+
+
+def as_frame(rows: Storable) -> DataFrame:
+    """The rows as a frame, whoever makes them."""
+    return rows.as_frame() if isinstance(rows, WorkerRows) else rows
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from typing import Any
 
 from lake.cli.explanation import Explanation
 from lake.cli.people import Link, Person
+from lake.clock import RECEIVED_AT
 from lake.identity.paths import Cut, Evidence
 from lake.identity.resolve import Identifier, Rules
-from lake.identity.sets import RECEIVED_AT
 from lake.io import evidence as stored
 from lake.io.evidence import Call, FirstCall
 

@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
+from lake.clock import RECEIVED_AT, order_of
 from lake.frames import WorkerRows
 from lake.identity.ids import profile_id
 from lake.identity.resolve import (
@@ -39,7 +40,6 @@ from lake.identity.resolve import (
     grown,
     resolve,
 )
-from lake.identity.sets import RECEIVED_AT, order_of
 from lake.schema import arrow_type
 from lake.tables import MOMENT_TYPE, PATH_TYPE
 

@@ -18,7 +18,7 @@ import re2
 from lake.frames import WorkerRows
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from lake.frames import Storable
 
 #: Twilio Segment's four recommended blocked values, opt-in there
 #: (segment.com/docs/unify/identity-resolution/identity-resolution-onboarding), and placeholders
@@ -81,7 +81,7 @@ class Blocked:
         return self._tests(kind, value)
 
 
-def guarded(identifiers: DataFrame, blocked: Blocked) -> WorkerRows:
+def guarded(identifiers: Storable, blocked: Blocked) -> WorkerRows:
     """The rows with a column ``guard``: why the identifier links nothing, else null.
 
     ``identifiers`` has ``type`` and ``value`` and any other columns; one row each goes in and
@@ -99,5 +99,9 @@ def guarded(identifiers: DataFrame, blocked: Blocked) -> WorkerRows:
             ]
             yield batch.append_column("guard", pa.array(reasons, pa.string()))
 
-    fields = [*identifiers.schema.fields, StructField("guard", StringType())]
-    return WorkerRows(identifiers, kernel, StructType(fields))
+    schema = identifiers.schema
+    assert isinstance(schema, StructType)
+    with_guard = StructType([*schema.fields, StructField("guard", StringType())])
+    if isinstance(identifiers, WorkerRows):
+        return identifiers.then(kernel, with_guard)
+    return WorkerRows(identifiers, kernel, with_guard)

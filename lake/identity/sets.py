@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from lake.clock import RECEIVED_AT, order_of, sums_of_calls, time_of
+from lake import sums
+from lake.clock import time_of
+from lake.tables import SIGHTINGS
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-__all__ = ["RECEIVED_AT", "identity_sets", "order_of", "sightings", "summed"]
+    from lake.frames import WorkerRows
 
 
 def identity_sets(events: DataFrame) -> DataFrame:
@@ -25,19 +27,8 @@ def identity_sets(events: DataFrame) -> DataFrame:
     return carried.groupBy("identity_set", "identifiers").agg(F.min("batch").alias("batch"))
 
 
-def sightings(events: DataFrame, clock: str) -> DataFrame:
+def sightings(events: DataFrame, clock: str) -> WorkerRows:
     """Each identity set on each UTC day and batch: how many calls, the first and the last."""
-    return (
-        events.where(F.col("identity_set").isNotNull())
-        .groupBy("identity_set", F.to_date(time_of("", clock)).alias("day"), "batch")
-        .agg(*sums_of_calls(clock))
-    )
-
-
-def summed(facts: DataFrame, keys: list[str], clock: str) -> DataFrame:
-    """Partial sums added up by ``keys``: calls, the first and the last moment."""
-    return facts.groupBy(*keys).agg(
-        F.sum("calls").alias("calls"),
-        F.min_by("first", order_of("first.", clock)).alias("first"),
-        F.max_by("last", order_of("last.", clock)).alias("last"),
-    )
+    carried = events.where(F.col("identity_set").isNotNull())
+    daily = carried.withColumn("day", F.to_date(time_of("", clock)))
+    return sums.of_calls(daily, SIGHTINGS.grain, clock)

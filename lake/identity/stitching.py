@@ -9,35 +9,49 @@ key of its own, because keys come from clients, who can craft a pair that collid
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
+from lake import sums
+from lake.clock import order_of
 from lake.identity.guards import REASONS
 from lake.identity.ids import identifier_key, identifier_key_column, profile_id_column
-from lake.identity.sets import order_of
 from lake.tables import IDENTIFIERS_TYPE, MOMENT_TYPE, PATH_TYPE
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
+    from lake.frames import WorkerRows
     from lake.identity.resolve import Rules
     from lake.identity.resolve.model import Pair
 
 
+#: What tells identifiers apart, and the key that follows from it.
+KEY = ("type", "value", "identifier_key")
 #: The columns of `set_totals`.
 SET_TOTALS = (
-    f"identity_set binary, identifiers {IDENTIFIERS_TYPE}, calls bigint, "
-    f"first {MOMENT_TYPE}, last {MOMENT_TYPE}"
+    f"identity_set binary, calls bigint, first {MOMENT_TYPE}, last {MOMENT_TYPE}, "
+    f"identifiers {IDENTIFIERS_TYPE}"
 )
 
 
-def set_totals(identity_sets: DataFrame, summed_sightings: DataFrame) -> DataFrame:
-    """One row a set: its identifiers, calls, first and last moment over all days."""
-    return identity_sets.select("identity_set", "identifiers").join(
-        summed_sightings.select("identity_set", "calls", "first", "last"), "identity_set"
-    )
+def set_totals(identity_sets: DataFrame, sightings: DataFrame, clock: str) -> WorkerRows:
+    """One row a set that was sighted: (identity_set, calls, first, last, identifiers), over all
+    days. Both come to it in one shuffle."""
+    own = identity_sets.select("identity_set", "identifiers")
+    told = sightings.select("identity_set", *sums.SUMS)
+    both = told.unionByName(own, allowMissingColumns=True)
+    totals = sums.added_up(both, ["identity_set"], clock, {"identifiers": sums.SAME})
+    return totals.then(_complete, totals.schema)
+
+
+def _complete(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for rows in batches:
+        yield rows.filter(pc.and_(rows["first"].is_valid(), rows["identifiers"].is_valid()))
 
 
 def members(sets: DataFrame) -> DataFrame:
@@ -47,17 +61,16 @@ def members(sets: DataFrame) -> DataFrame:
     )
 
 
-def identifiers(sets: DataFrame, clock: str) -> DataFrame:
+def identifiers(sets: DataFrame, clock: str) -> WorkerRows:
     """One row an identifier: its key, the calls that carried it, the first and the last."""
-    exploded = sets.select(F.explode("identifiers").alias("i"), "calls", "first", "last")
-    return (
-        exploded.groupBy(F.col("i.type").alias("type"), F.col("i.value").alias("value"))
-        .agg(
-            F.sum("calls").alias("calls"),
-            F.min_by("first", order_of("first.", clock)).alias("first"),
-            F.max_by("last", order_of("last.", clock)).alias("last"),
-        )
-        .withColumn("identifier_key", identifier_key_column(F.col("type"), F.col("value")))
+    return sums.added_up(carried(sets), KEY, clock)
+
+
+def carried(sets: DataFrame) -> DataFrame:
+    """One row an identifier of a set: (type, value, identifier_key, calls, first, last)."""
+    kind, value = F.col("i.type").alias("type"), F.col("i.value").alias("value")
+    return sets.select(F.explode("identifiers").alias("i"), *sums.SUMS).select(
+        kind, value, identifier_key_column(kind, value).alias("identifier_key"), *sums.SUMS
     )
 
 

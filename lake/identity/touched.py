@@ -24,37 +24,29 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
+from lake import sums
 from lake.identity.ids import identifier_key, identifier_key_column
-from lake.identity.sets import order_of
-from lake.identity.stitching import members
+from lake.identity.stitching import KEY, carried, members
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pyspark.sql import Column, DataFrame, SparkSession
 
+    from lake.frames import WorkerRows
     from lake.identity.resolve import Identifier
 
 _KEY = ["type", "value"]
 
 
-def seeds(news: DataFrame, clock: str) -> DataFrame:
+def seeds(news: DataFrame, clock: str) -> WorkerRows:
     """The identifiers of sets, with what the news add to each one's totals.
 
     ``news``: (identity_set, identifiers, calls, first, last), the last three null for a set that
     is looked at for another reason than new calls. Out: (type, value, identifier_key, calls,
     first, last), the moments null where nothing is added.
     """
-    carried = news.select(F.explode("identifiers").alias("i"), "calls", "first", "last")
-    return (
-        carried.groupBy(F.col("i.type").alias("type"), F.col("i.value").alias("value"))
-        .agg(
-            F.coalesce(F.sum("calls"), F.lit(0)).cast("bigint").alias("calls"),
-            _least("first", clock),
-            _greatest("last", clock),
-        )
-        .withColumn("identifier_key", identifier_key_column(F.col("type"), F.col("value")))
-    )
+    return sums.added_up(carried(news), KEY, clock)
 
 
 def with_ends(seeds: DataFrame, ends: Sequence[Identifier], spark: SparkSession) -> DataFrame:
@@ -136,11 +128,7 @@ def totals(known: DataFrame, seeds: DataFrame, clock: str) -> DataFrame:
     has none."""
     before = known.select(*_KEY, "calls", "first", "last")
     both = before.unionByName(seeds.select(*_KEY, "calls", "first", "last"))
-    return (
-        both.groupBy(*_KEY)
-        .agg(F.sum("calls").alias("calls"), _least("first", clock), _greatest("last", clock))
-        .where("calls > 0")
-    )
+    return sums.added_up(both, _KEY, clock).as_frame().where("calls > 0")
 
 
 def identifiers(scope: DataFrame, totals: DataFrame) -> DataFrame:
@@ -170,24 +158,4 @@ def recounted(seeds: DataFrame, known: DataFrame, told: DataFrame, clock: str) -
     an identifier that no set carries any more has no row.
     """
     wanted = known.select(*_KEY).unionByName(seeds.select(*_KEY)).distinct()
-    carried = told.select(F.explode("identifiers").alias("i"), "calls", "first", "last").select(
-        F.col("i.type").alias("type"), F.col("i.value").alias("value"), "calls", "first", "last"
-    )
-    return (
-        carried.join(wanted, _KEY, "left_semi")
-        .groupBy(*_KEY)
-        .agg(F.sum("calls").alias("calls"), _least("first", clock), _greatest("last", clock))
-    )
-
-
-def _least(moment: str, clock: str) -> Column:
-    return F.min_by(moment, _order(moment, clock)).alias(moment)
-
-
-def _greatest(moment: str, clock: str) -> Column:
-    return F.max_by(moment, _order(moment, clock)).alias(moment)
-
-
-def _order(moment: str, clock: str) -> Column:
-    """The order of moments; null, and so passed over, where there is none."""
-    return F.when(F.col(moment).isNotNull(), order_of(f"{moment}.", clock))
+    return sums.added_up(carried(told).join(wanted, _KEY, "left_semi"), _KEY, clock).as_frame()

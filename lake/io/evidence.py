@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
+from lake.clock import RECEIVED_AT
 from lake.errors import NotFound
 from lake.identity.ids import identifier_key
 from lake.identity.resolve import Identifier, Sighting
-from lake.identity.sets import RECEIVED_AT
 from lake.io.at_run import AtRun
 
 #: Of the sets that carry a guarded identifier, the first so many are fetched.

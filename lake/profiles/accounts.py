@@ -19,17 +19,21 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from lake.clock import order_of, sums_of_calls, time_of
+from lake import sums
+from lake.clock import order_of, time_of
 from lake.profiles.traits import told_traits
 from lake.profiles.values import plain_text
+from lake.tables import ACCOUNT_ACTIVITY, ACCOUNT_OBSERVATIONS
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from lake.frames import WorkerRows
+
 _NO_ID = r"^([\[{]|(true|false)$)"
 
 
-def account_observations(events: DataFrame, clock: str) -> DataFrame:
+def account_observations(events: DataFrame, clock: str) -> WorkerRows:
     """What group calls say: the columns of ``account_observations``.
 
     A call says that its identity set is of the group (a row without a trait), and its traits.
@@ -38,24 +42,19 @@ def account_observations(events: DataFrame, clock: str) -> DataFrame:
     missing = F.lit(None).cast("string")
     member = own.withColumns({"trait": missing, "value": missing})
     traits = told_traits(own, "group", ("group_id",))
-    return (
-        member.select(traits.columns)
-        .unionByName(traits)
-        .groupBy("identity_set", "group_id", "trait", "value", "source", "batch")
-        .agg(*sums_of_calls(clock))
-    )
+    told = member.select(traits.columns).unionByName(traits)
+    return sums.of_calls(told, ACCOUNT_OBSERVATIONS.grain, clock)
 
 
-def account_activity(events: DataFrame, clock: str) -> DataFrame:
+def account_activity(events: DataFrame, clock: str) -> WorkerRows:
     """What calls say in an account's name: the columns of ``account_activity``."""
     told = F.get_json_object("context", "$.groupId")
-    return (
+    own = (
         events.where((F.col("type") != "group") & F.col("context").contains("groupId"))
-        .withColumn("group_id", told)
+        .withColumns({"group_id": told, "day": F.to_date(time_of("", clock))})
         .where((F.col("group_id") != "") & ~F.col("group_id").rlike(_NO_ID))
-        .groupBy("identity_set", "group_id", F.to_date(time_of("", clock)).alias("day"), "batch")
-        .agg(*sums_of_calls(clock))
     )
+    return sums.of_calls(own, ACCOUNT_ACTIVITY.grain, clock)
 
 
 def _active(activity: DataFrame, keys: list[str], clock: str) -> DataFrame:

@@ -24,13 +24,17 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from lake.clock import in_order, sums_of_calls, time_of
+from lake import sums
+from lake.clock import in_order, time_of
 from lake.language.tree import Calls, Computed, Property
 from lake.profiles.conditions import holds
 from lake.profiles.values import NUMBER
+from lake.tables import ACTIVITY
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
+
+    from lake.frames import WorkerRows
 
 _NUMBERS = ("sum", "avg", "min", "max")
 _NUMBER = "decimal(28,9)"
@@ -66,7 +70,7 @@ def measures(asked: Iterable[Computed]) -> tuple[Measure, ...]:
     return tuple(sorted({measure_of(each) for each in asked}, key=lambda m: m.key))
 
 
-def activity(kept: Iterable[Measure], events: DataFrame, clock: str) -> DataFrame:
+def activity(kept: Iterable[Measure], events: DataFrame, clock: str) -> WorkerRows:
     """What the events add to each measure: the columns of ``activity``.
 
     One row a measure, identity set, hour (or day), value and batch. A call is read once, whatever
@@ -89,22 +93,15 @@ def activity(kept: Iterable[Measure], events: DataFrame, clock: str) -> DataFram
         )
         for m in kept
     ]
-    return (
+    number = F.col("fact.number")
+    own = (
         events.where(F.col("identity_set").isNotNull() & _any_of(kept))
-        .select(
-            *("identity_set", "batch", "received_at", "timestamp", "message_id"),
-            *("source", "type", "event"),
-            F.explode(F.array_compact(F.array(*counted))).alias("fact"),
-        )
-        .select("*", "fact.*")
-        .groupBy("identity_set", "measure", "hour", "value", "batch")
-        .agg(
-            *sums_of_calls(clock),
-            F.sum("number").cast(SUM).alias("total"),
-            F.min("number").alias("least"),
-            F.max("number").alias("greatest"),
-        )
+        .select("*", F.explode(F.array_compact(F.array(*counted))).alias("fact"))
+        .withColumns({name: F.col(f"fact.{name}") for name in ("measure", "hour", "value")})
+        .withColumns({"total": number.cast(SUM), "least": number, "greatest": number})
     )
+    added = {"total": "sum", "least": "min", "greatest": "max"}
+    return sums.of_calls(own, ACTIVITY.grain, clock, added)
 
 
 def _any_of(kept: Iterable[Measure]) -> Column:

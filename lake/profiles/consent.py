@@ -15,37 +15,35 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyarrow as pa
 from pyspark.sql import functions as F
 
-from lake.clock import order_of, sums_of_calls
+from lake import sums
+from lake.clock import order_of
+from lake.tables import CONSENT_OBSERVATIONS
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+    from lake.frames import WorkerRows
 
 GRANTED, DENIED, CONFLICT = "granted", "denied", "conflict"
 
 _PREFERENCES = "$.consent.categoryPreferences"
 
 
-def consent_observations(events: DataFrame, clock: str) -> DataFrame:
+def consent_observations(events: DataFrame, clock: str) -> WorkerRows:
     """What calls say of consent: the columns of ``consent_observations``.
 
     Of every type of call; a preference that is neither true nor false says nothing.
     """
     text = F.get_json_object("context", _PREFERENCES)
-    return (
+    told = (
         events.where(
             F.col("identity_set").isNotNull() & F.col("context").contains("categoryPreferences")
         )
-        .select(
-            *("identity_set", "batch", "received_at", "timestamp", "message_id"),
-            *("source", "type", "event"),
-            F.explode(F.from_json(text, "map<string,string>")).alias("category", "said"),
-        )
+        .select("*", F.explode(F.from_json(text, "map<string,string>")).alias("category", "said"))
         .where(F.col("said").isin("true", "false"))
-        .groupBy(
-            "identity_set", "category", (F.col("said") == "true").alias("given"), "source", "batch"
-        )
-        .agg(*sums_of_calls(clock))
+        .withColumn("given", F.col("said") == "true")
     )
+    return sums.of_calls(told, CONSENT_OBSERVATIONS.grain, clock)
 
 
 class Said(NamedTuple):

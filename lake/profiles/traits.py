@@ -14,8 +14,12 @@ import msgspec
 import pyarrow as pa
 from pyspark.sql import functions as F
 
+from lake import sums
+
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import DataFrame
+
+    from lake.frames import WorkerRows
 
 _told = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -40,17 +44,10 @@ def told_traits(
     return told.mapInArrow(_exploded, schema)
 
 
-def added_up(observations: DataFrame, first: Column, last: Column) -> DataFrame:
-    """Trait observations with the partial sums of all batches in one row, of the newest batch.
-
-    ``first`` and ``last``: the total order of moments of these names.
-    """
-    return observations.groupBy("identity_set", "trait", "value", "source").agg(
-        F.sum("calls").alias("calls"),
-        F.min_by("first", first).alias("first"),
-        F.max_by("last", last).alias("last"),
-        F.max("batch").alias("batch"),
-    )
+def added_up(observations: DataFrame, clock: str) -> WorkerRows:
+    """Trait observations with the partial sums of all batches in one row, of the newest batch."""
+    keys = ["identity_set", "trait", "value", "source"]
+    return sums.added_up(observations, keys, clock, {"batch": "max"})
 
 
 def _exploded(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from lake.clock import sums_of_calls
+from lake import sums
+from lake.frames import Storable
 from lake.identity import sets
 from lake.profiles.accounts import account_activity, account_observations
 from lake.profiles.activity import activity
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from lake.config import Config
+    from lake.frames import WorkerRows
     from lake.io.delta import Tables
 
 
@@ -43,13 +45,9 @@ def identity_sets(events: DataFrame, _clock: str) -> DataFrame:
     return sets.identity_sets(events)
 
 
-def trait_observations(events: DataFrame, clock: str) -> DataFrame:
+def trait_observations(events: DataFrame, clock: str) -> WorkerRows:
     """Each trait's value by identity set, source and batch: calls, the first and the last."""
-    return (
-        told_traits(events)
-        .groupBy("identity_set", "trait", "value", "source", "batch")
-        .agg(*sums_of_calls(clock))
-    )
+    return sums.of_calls(told_traits(events), TRAIT_OBSERVATIONS.grain, clock)
 
 
 def facts(config: Config) -> dict[str, Fact]:
@@ -81,7 +79,7 @@ def facts_told(config: Config, tables: Tables) -> dict[str, Fact]:
     return found
 
 
-Fact: TypeAlias = tuple[Table, Callable[["DataFrame", str], "DataFrame"]]
+Fact: TypeAlias = tuple[Table, Callable[["DataFrame", str], Storable]]
 
 #: Facts of every lake by their table, a function of events and of the clock that orders calls.
 #: Sightings come last, for they tell the next run where to go on.

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lake.config import Config
-from lake.identity.sets import order_of
 from lake.io import publications
 from lake.io.delta import Lake, Tables, Transaction
 from lake.io.lease import Lease
@@ -76,8 +75,7 @@ def add_up(lake: Lake, clock: str) -> int:
     before, version = tables.rows(table), tables.version(table)
     if version is None:
         return 0
-    order = order_of("first.", clock), order_of("last.", clock)
-    summed = lake.scratch("added_up", table.conform(added_up(lake.read(table), *order)))
+    summed = lake.scratch("added_up", added_up(lake.read(table), clock))
     if summed.rows < before:
         lake.notes = tables.notes(table)
         lake.replace(table, summed.frame, Transaction("optimize", version))

@@ -8,8 +8,9 @@ from typing import NamedTuple
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from lake import sums
 from lake.frames import Storable
-from lake.identity import conflicts, sets, shared, stitching, touched
+from lake.identity import conflicts, shared, stitching, touched
 from lake.identity.guards import BLOCKED, SHARED, guarded
 from lake.io.delta import Lake
 from lake.run.night import ALL_SETS, RETOLD_SETS, Night
@@ -50,19 +51,18 @@ def everything(told: Told, resolver: Resolver, degrees_of: DataFrame | None = No
     are more than are resolved; default those of ``told``.
     """
     clock, store = resolver.clock, resolver.store
-    totals = sets.summed(told.sightings, ["identity_set"], clock)
-    known_sets = store(ALL_SETS, stitching.set_totals(told.identity_sets, totals))
+    totals = stitching.set_totals(told.identity_sets, told.sightings, clock)
+    known_sets = store(ALL_SETS, totals)
     carried = stitching.identifiers(known_sets.frame, clock)
     identifiers = store("identifiers", guarded(carried, blocked(resolver.config)))
     if degrees_of is None:
         too_many = resolver.too_many(known_sets.frame, identifiers.frame)
     else:
-        carried = touched.carried_by(degrees_of)
-        stopped = guarded(carried, blocked(resolver.config)).as_frame()
+        every = touched.carried_by(degrees_of)
+        stopped = guarded(every, blocked(resolver.config)).as_frame()
         too_many = resolver.too_many(degrees_of, stopped)
     guards = shared.guarded(identifiers.frame, too_many.values) if too_many else identifiers.frame
-    daily = sets.summed(told.sightings, ["identity_set", "day"], clock)
-    return Scope(Facts(known_sets.frame, guards, daily), too_many)
+    return Scope(Facts(known_sets.frame, guards, daily(told.sightings, clock)), too_many)
 
 
 def touched_by(night: Night, resolver: Resolver) -> Scope:
@@ -102,25 +102,30 @@ def touched_by(night: Night, resolver: Resolver) -> Scope:
     carrying = touched.sets_with(told.identity_sets, touched.linking(known, seeds, guards))
     own = carrying.unionByName(news.select("identity_set")).distinct()
     own = lake.scratch("touched_sets", own).frame
-    days = told.sightings.join(own, "identity_set", "left_semi")
-    daily = lake.scratch("daily", sets.summed(days, ["identity_set", "day"], clock)).frame
-    totals = sets.summed(daily, ["identity_set"], clock)
-    in_scope = lake.scratch("sets", stitching.set_totals(told.identity_sets, totals)).frame
+    days = daily(told.sightings.join(own, "identity_set", "left_semi"), clock)
+    days = lake.scratch("daily", days).frame
+    own_sets = told.identity_sets.join(own, "identity_set", "left_semi")
+    in_scope = lake.scratch("sets", stitching.set_totals(own_sets, days, clock)).frame
     counted = touched.totals(known, seeds, clock)
     if retold:
-        every = sets.summed(told.sightings, ["identity_set"], clock)
-        totals = stitching.set_totals(told.identity_sets, every)
-        counted = touched.recounted(seeds, known, totals, clock)
+        every = stitching.set_totals(told.identity_sets, told.sightings, clock).as_frame()
+        counted = touched.recounted(seeds, known, every, clock)
     blocks = guarded(touched.identifiers(in_scope, counted), stops)
     both: Storable = shared.guarded(blocks.as_frame(), too_many.values) if too_many else blocks
-    facts = Facts(in_scope, lake.scratch("identifiers", both).frame, daily)
+    facts = Facts(in_scope, lake.scratch("identifiers", both).frame, days)
     return Scope(facts, too_many, known, own)
 
 
 def new_sets(told: Told, resolved_batch: int, clock: str) -> DataFrame:
     """The sets seen in batches after this one, with what these add: calls, first and last."""
     new = told.sightings.where(F.col("batch") > resolved_batch)
-    return stitching.set_totals(told.identity_sets, sets.summed(new, ["identity_set"], clock))
+    own = told.identity_sets.join(new, "identity_set", "left_semi")
+    return stitching.set_totals(own, new, clock).as_frame()
+
+
+def daily(sightings: DataFrame, clock: str) -> DataFrame:
+    """The sightings of each day summed over batches: (identity_set, day, calls, first, last)."""
+    return sums.added_up(sightings, ["identity_set", "day"], clock).as_frame()
 
 
 def without_news(told: Told, own: DataFrame) -> DataFrame:

@@ -61,7 +61,7 @@ def values(spark: SparkSession) -> dict[str, dict[str, Any]]:
     homes = [(str(n).encode(), case["case"]) for n, case in enumerate(CASES)]
     kinds = {c.name: c.type for c in EVENTS.columns}
     events = spark.createDataFrame(rows, ", ".join(f"{c} {kinds[c]}" for c in USED))
-    facts = activity(measures(asked.values()), events, CLOCK)
+    facts = activity(measures(asked.values()), events, CLOCK).as_frame()
     sets = spark.createDataFrame(homes, "identity_set binary, profile_id string")
     found = with_computed(sets.select("profile_id"), facts, sets, asked, CLOCK, AS_OF)
     shown = found.collect()

@@ -1,0 +1,249 @@
+"""What is kept of calls: how many there were, and the first and the last of them.
+
+Every fact is such a sum of the calls of a batch, and every total is a sum of facts. Both are added
+up here, by an Arrow kernel: Spark can hash no aggregate of a moment, which holds texts, and would
+sort its rows twice to add them up, at twice the cost of all that this takes.
+
+Rows go to the task of their keys as they are. Adding up before that, too, gains little: a set's
+calls of a day lie in many files, each of which one task reads.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lake.clock import RECEIVED_AT, moment
+from lake.frames import WorkerRows
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+    from pyspark.sql.types import StructField
+
+
+Numbers: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
+
+CALLS, FIRST, LAST = SUMS = "calls", "first", "last"
+#: How a further column is added up: the value of all rows that have one, where it is the same.
+SAME: Final = "same"
+
+_FOLD_BYTES: Final = 256 << 20
+_HELD_BYTES: Final = 512 << 20
+_PARTS: Final = 16
+
+
+def of_calls(
+    calls: DataFrame, keys: Sequence[str], clock: str, more: Mapping[str, str] | None = None
+) -> WorkerRows:
+    """The calls added up by ``keys``: one row each, of (*keys, calls, first, last, *more).
+
+    In: rows of events, with the keys. ``more`` says how further columns are added up: ``sum``,
+    ``min``, ``max`` or `SAME`; nulls are passed over. Of two calls with the same times the one
+    with the lesser message id is the first (`lake.clock.order_of`). One shuffle and no sort. A
+    worker holds up to 2 GiB: what it can add up no further goes to its disk.
+    """
+    more = more or {}
+    return _added_up(calls.select(*keys, *more, moment().alias(FIRST)), keys, clock, more)
+
+
+def added_up(
+    facts: DataFrame, keys: Sequence[str], clock: str, more: Mapping[str, str] | None = None
+) -> WorkerRows:
+    """Sums of calls, (calls, first, last), added up by other ``keys``; otherwise as `of_calls`.
+
+    A sum of nothing has null moments and no calls.
+    """
+    more = more or {}
+    return _added_up(facts.select(*keys, *more, *SUMS), keys, clock, more)
+
+
+def _added_up(
+    rows: DataFrame, keys: Sequence[str], clock: str, more: Mapping[str, str]
+) -> WorkerRows:
+    from pyspark.sql.types import LongType, StructField, StructType
+
+    told = rows.schema
+
+    def as_told(name: str, source: str) -> StructField:
+        return StructField(name, told[source].dataType)
+
+    fields = [as_told(key, key) for key in keys]
+    fields += [StructField(CALLS, LongType()), as_told(FIRST, FIRST), as_told(LAST, FIRST)]
+    fields += [as_told(name, name) for name in more]
+    how = _How(tuple(keys), clock, dict(more))
+    return WorkerRows(rows.repartition(*keys), partial(_folded, how), StructType(fields))
+
+
+@dataclass(frozen=True)
+class _How:
+    """By which keys, by whose order, and what of further columns."""
+
+    keys: tuple[str, ...]
+    clock: str
+    more: Mapping[str, str]
+
+
+def _folded(how: _How, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The rows of a task added up.
+
+    They are added up whenever there are many new ones. What is then too much to be held is parted
+    by a hash of the keys, and each part added up for itself.
+    """
+    with tempfile.TemporaryDirectory(prefix="sums-") as folder:
+        parts = _Parts(Path(folder), how.keys)
+        held: list[pa.Table] = []
+        new = 0
+        for batch in batches:
+            if batch.num_rows:
+                held.append(_as_sums(how, batch))
+                new += batch.nbytes
+            if new >= _FOLD_BYTES:
+                held, new = [_fold(how, held)], 0
+                if held[0].nbytes >= _HELD_BYTES:
+                    parts.add(held.pop())
+        if parts.are_used and held:
+            parts.add(_fold(how, held))
+            held = []
+        for every in chain([held], parts.stored()):
+            if sum(map(len, every)):
+                yield from _fold(how, every).to_batches()
+
+
+class _Parts:
+    """Rows on disk, parted by a hash of their keys."""
+
+    def __init__(self, folder: Path, keys: Sequence[str]) -> None:
+        self._folder, self._keys = folder, list(keys)
+        self._files: list[pa.OSFile] = []
+        self._writers: list[pa.RecordBatchFileWriter] = []
+
+    @property
+    def are_used(self) -> bool:
+        """Whether any rows were added."""
+        return bool(self._writers)
+
+    def add(self, rows: pa.Table) -> None:
+        """Write the rows to their parts."""
+        import pandas as pd
+
+        if not self._writers:
+            self._files = [pa.OSFile(str(self._folder / str(n)), "wb") for n in range(_PARTS)]
+            self._writers = [pa.ipc.new_stream(file, rows.schema) for file in self._files]
+        keys = rows.select(self._keys).to_pandas()
+        part = pa.array(pd.util.hash_pandas_object(keys, index=False).to_numpy() % _PARTS)
+        for number, writer in enumerate(self._writers):
+            writer.write_table(rows.filter(pc.equal(part, number)))
+
+    def stored(self) -> Iterator[list[pa.Table]]:
+        """The rows of one part after the other."""
+        for file, writer in zip(self._files, self._writers, strict=True):
+            writer.close()
+            file.close()
+        for number in range(len(self._writers)):
+            with pa.OSFile(str(self._folder / str(number))) as file:
+                yield [pa.ipc.open_stream(file).read_all()]
+
+
+def _as_sums(how: _How, batch: pa.RecordBatch) -> pa.Table:
+    """The rows of a batch, each as a sum; a call is one of itself."""
+    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+    if CALLS not in columns:
+        one = pa.array(np.ones(batch.num_rows, np.int64))
+        columns |= {CALLS: one, LAST: columns[FIRST]}
+    return pa.table(columns).select([*how.keys, *SUMS, *how.more])
+
+
+def _fold(how: _How, sums: Sequence[pa.Table]) -> pa.Table:
+    """All of these, those with the same keys as one."""
+    rows = pa.concat_tables(sums)
+    groups = _Groups.of(rows, how.keys)
+    calls = pc.fill_null(rows.column(CALLS), 0).to_numpy()
+    columns = {key: groups.keys.column(key) for key in how.keys}
+    columns[CALLS] = pa.array(np.add.reduceat(calls[groups.rows], groups.starts))
+    for name, least in ((FIRST, True), (LAST, False)):
+        moments = rows.column(name).combine_chunks()
+        chosen = _extreme(moments, groups, how.clock, least=least)
+        columns[name] = moments.take(pa.array(chosen))
+    for name, added in how.more.items():
+        columns[name] = groups.added(rows.column(name), added)
+    return pa.table(columns)
+
+
+@dataclass(frozen=True)
+class _Groups:
+    """Rows grouped: the ``keys`` of each group, and how many there are; in ``rows`` the numbers of
+    the rows, those of a group one after the other."""
+
+    keys: pa.Table
+    rows: Numbers
+    sizes: Numbers
+
+    @classmethod
+    def of(cls, rows: pa.Table, keys: Sequence[str]) -> _Groups:
+        """The groups of rows with equal keys (null is a key too), by their first appearance."""
+        numbered = rows.select(list(keys)).append_column("", pa.array(np.arange(rows.num_rows)))
+        found = numbered.group_by(list(keys), use_threads=False).aggregate([("", "list")])
+        lists = found.column("_list").combine_chunks()
+        sizes = pc.list_value_length(lists).to_numpy().astype(np.int64)
+        return cls(found, lists.flatten().to_numpy(), sizes)
+
+    @property
+    def starts(self) -> Numbers:
+        """Where each group begins."""
+        return np.concatenate(([0], np.cumsum(self.sizes)[:-1]))
+
+    @property
+    def numbers(self) -> Numbers:
+        """The number of each row's group."""
+        return np.repeat(np.arange(len(self.sizes)), self.sizes)
+
+    def of_rows(self, kept: np.ndarray[Any, np.dtype[np.bool_]]) -> _Groups:
+        """The groups without the rows that are not kept; of each one is."""
+        sizes = np.bincount(self.numbers[kept], minlength=len(self.sizes))
+        return _Groups(self.keys, self.rows[kept], sizes.astype(np.int64))
+
+    def added(self, column: pa.ChunkedArray, how: str) -> pa.Array:
+        """A column added up by group."""
+        if how != SAME:
+            grouped = pa.table([self.numbers, column.take(pa.array(self.rows))], ["", "of"])
+            found = grouped.group_by("", use_threads=False).aggregate([("of", how)])
+            return found.column(f"of_{how}").cast(column.type)
+        valid = column.is_valid().to_numpy()[self.rows]
+        place = np.where(valid, np.arange(len(valid)), len(valid) - 1)
+        return column.take(pa.array(self.rows[np.minimum.reduceat(place, self.starts)]))
+
+
+def _extreme(moments: pa.StructArray, groups: _Groups, clock: str, *, least: bool) -> Numbers:
+    """The row of each group whose moment is the ``least``, or else the greatest, as
+    `lake.clock.order_of` has it; of a null moment only where the group has no other."""
+    received = moments.field("received_at")
+    happened = pc.coalesce(moments.field("timestamp"), received)
+    times = (received, happened) if clock == RECEIVED_AT else (happened, received)
+    reduced, worst = (
+        (np.minimum, np.iinfo(np.int64).max) if least else (np.maximum, np.iinfo(np.int64).min)
+    )
+
+    def kept_by(numbers: Numbers, groups: _Groups) -> _Groups:
+        best = reduced.reduceat(numbers, groups.starts)
+        return groups.of_rows(numbers == np.repeat(best, groups.sizes))
+
+    valid = moments.is_valid()
+    for time in times:
+        known = pc.if_else(valid, time.cast(pa.int64()), int(worst))
+        groups = kept_by(known.to_numpy()[groups.rows], groups)
+        if len(groups.rows) == len(groups.sizes):
+            return groups.rows
+    # Few calls are of the same microsecond, so texts are looked at last. Equal ones are one call.
+    own = pc.fill_null(moments.field("message_id").take(pa.array(groups.rows)), "")
+    ranks = pc.rank(own, tiebreaker="dense").to_numpy().astype(np.int64)
+    groups = kept_by(ranks, groups)
+    return groups.rows[groups.starts]
