@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -23,7 +23,7 @@ from lake.profiles.consent import consented, linking_sets, profile_consents
 from lake.profiles.snapshot import profile_identifiers, profiles, with_typed_traits
 from lake.profiles.survivorship import judged_values, trait_candidates, winning_traits
 from lake.quality.expectations import load_suites
-from lake.quality.gate import Verdict, blocking, result_rows, verdicts
+from lake.quality.gate import Candidate, Gate, blocking, result_rows
 from lake.run.facts import facts
 from lake.run.night import ALL_SETS, BLOCKED, TOUCHED_IDENTITIES, TOUCHED_PROFILES, Night
 from lake.run.rules import asked, profile_columns, trait_rules
@@ -102,33 +102,41 @@ def run(night: Night) -> None:
     for table in OPTIONAL:
         night.tables.create(table)
     told = change(night)
-    terms = Terms(night.config, night.plan.as_of, night.lake.scratch, told.ranges)
-    published_rows(told.basis, terms, told.put)
-    write_accounts(night)
-    forget_consent(night)
-    write_members(night, told)
-    write_changes(night, told)
-    write_history(night, told)
-    published = PUBLISHED
-    if night.config.profiles_sync.enabled:
-        profiles_sync.write(night, told)
-        published += profiles_sync.WRITES
-    check_conservation(night, told)
-    with night.progress.stage("quality"):
-        found = judged(night, told)
-        results = result_rows(night.plan.name, found)
-        night.lake.append_rows(EXPECTATION_RESULTS, results, night.transaction("publish"))
+    with Gate() as gate:
+        gate.show(candidates(night, told, (t for t in PUBLISHED if t not in WRITES)))
+        write(night, told)
+        with night.progress.stage("quality"):
+            gate.show(candidates(night, told, (t for t in PUBLISHED if t in WRITES)))
+            found = gate.verdicts()
+            results = result_rows(night.plan.name, found)
+            night.lake.append_rows(EXPECTATION_RESULTS, results, night.transaction("publish"))
     night.outcome["quality"] = results
     if blocking(found):
         night.outcome["status"] = BLOCKED
         return
-    plan = night.plan
+    plan, published = night.plan, PUBLISHED
+    if night.config.profiles_sync.enabled:
+        published += profiles_sync.WRITES
     publications.publish(night.lake, published, plan.publication, plan.as_of, plan.inputs)
     shown = publications.versions(night.tables, plan.publication)
     clock = night.config.identity.order_by
     views.write_views(night.tables, night.place.objects, shown, plan.publication, clock)
     publications.point(night.tables, night.place.control)
     night.lake.after_commit("current.json", "wrote")
+
+
+def write(night: Night, change: Change) -> None:
+    """Write all that may be published. Raises ConservationError if calls were lost on the way."""
+    terms = Terms(night.config, night.plan.as_of, night.lake.scratch, change.ranges)
+    published_rows(change.basis, terms, change.put)
+    write_accounts(night)
+    forget_consent(night)
+    write_members(night, change)
+    write_changes(night, change)
+    write_history(night, change)
+    if night.config.profiles_sync.enabled:
+        profiles_sync.write(night, change)
+    check_conservation(night, change)
 
 
 class Basis(NamedTuple):
@@ -355,22 +363,20 @@ def check_conservation(night: Night, change: Change) -> None:
         )
 
 
-def judged(night: Night, change: Change) -> list[Verdict]:
-    """The quality gate's verdicts on the candidates.
+def candidates(night: Night, change: Change, tables: Iterable[Table]) -> Iterator[Candidate]:
+    """What the quality gate is to judge of these tables.
 
     Of `events`, which only grow, an incremental night judges the calls that it brought.
     """
     folder = night.config.quality.expectations
     suites = load_suites(Path(folder) if folder else None)
-    candidates = []
-    for table in PUBLISHED:
+    for table in tables:
         if table.name not in suites or is_idle(night, table):
             continue
         rows = night.lake.read(table)
         if table is EVENTS and change.profiles is not None:
             rows = rows.where(F.col("batch") == F.lit(night.plan.batch or 0))
-        candidates.append((table.name, rows, suites[table.name]))
-    return verdicts(candidates)
+        yield Candidate(table.name, rows, suites[table.name])
 
 
 def is_idle(night: Night, table: Table) -> bool:

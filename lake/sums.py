@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 Numbers: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
 
 CALLS, FIRST, LAST = SUMS = "calls", "first", "last"
-#: How a further column is added up: the value of all rows that have one, where it is the same.
-SAME: Final = "same"
+#: How a further column is added up: the value of all rows that have one, where it is the same;
+#: that of the row with the first moment.
+SAME, OF_FIRST = "same", "of_first"
 
 _FOLD_BYTES: Final = 256 << 20
 _HELD_BYTES: Final = 512 << 20
@@ -44,43 +45,37 @@ _PARTS: Final = 16
 def of_calls(
     calls: DataFrame, keys: Sequence[str], clock: str, more: Mapping[str, str] | None = None
 ) -> WorkerRows:
-    """The calls added up by ``keys``: one row each, of (*keys, calls, first, last, *more).
-
-    In: rows of events, with the keys. ``more`` says how further columns are added up: ``sum``,
-    ``min``, ``max`` or `SAME`; nulls are passed over. Of two calls with the same times the one
-    with the lesser message id is the first (`lake.clock.order_of`). One shuffle and no sort. A
-    worker holds up to 2 GiB: what it can add up no further goes to its disk.
-    """
-    more = more or {}
-    return _added_up(calls.select(*keys, *more, moment().alias(FIRST)), keys, clock, more)
+    """The calls added up by ``keys``: rows of events, with the keys and what is in ``more``. See
+    `added_up`."""
+    return added_up(calls.select(*keys, *(more or ()), moment().alias(FIRST)), keys, clock, more)
 
 
 def added_up(
-    facts: DataFrame, keys: Sequence[str], clock: str, more: Mapping[str, str] | None = None
+    rows: DataFrame, keys: Sequence[str], clock: str, more: Mapping[str, str] | None = None
 ) -> WorkerRows:
-    """Sums of calls, (calls, first, last), added up by other ``keys``; otherwise as `of_calls`.
+    """The rows added up by ``keys``: one row each, of (*keys, calls, first, last, *more).
 
-    A sum of nothing has null moments and no calls.
+    In: sums of calls, (calls, first, last), with other columns; or rows with a moment ``first``
+    alone, which is that of one call. ``more`` says how further columns are added up: ``sum``,
+    ``min``, ``max``, `SAME` or `OF_FIRST`; nulls are passed over. Of two calls with the same times
+    the one with the lesser message id is the first (`lake.clock.order_of`). A sum of nothing has
+    no calls and null moments. One shuffle and no sort. A worker holds up to 2 GiB: what it can add
+    up no further goes to its disk.
     """
-    more = more or {}
-    return _added_up(facts.select(*keys, *more, *SUMS), keys, clock, more)
-
-
-def _added_up(
-    rows: DataFrame, keys: Sequence[str], clock: str, more: Mapping[str, str]
-) -> WorkerRows:
     from pyspark.sql.types import LongType, StructField, StructType
 
-    told = rows.schema
+    how = _How(tuple(keys), clock, dict(more or {}))
+    own = [name for name in SUMS if name in rows.columns]
+    needed = rows.select(*keys, *own, *how.more)
+    told = needed.schema
 
     def as_told(name: str, source: str) -> StructField:
         return StructField(name, told[source].dataType)
 
     fields = [as_told(key, key) for key in keys]
     fields += [StructField(CALLS, LongType()), as_told(FIRST, FIRST), as_told(LAST, FIRST)]
-    fields += [as_told(name, name) for name in more]
-    how = _How(tuple(keys), clock, dict(more))
-    return WorkerRows(rows.repartition(*keys), partial(_folded, how), StructType(fields))
+    fields += [as_told(name, name) for name in how.more]
+    return WorkerRows(needed.repartition(*keys), partial(_folded, how), StructType(fields))
 
 
 @dataclass(frozen=True)
@@ -169,12 +164,15 @@ def _fold(how: _How, sums: Sequence[pa.Table]) -> pa.Table:
     calls = pc.fill_null(rows.column(CALLS), 0).to_numpy()
     columns = {key: groups.keys.column(key) for key in how.keys}
     columns[CALLS] = pa.array(np.add.reduceat(calls[groups.rows], groups.starts))
+    chosen = {}
     for name, least in ((FIRST, True), (LAST, False)):
         moments = rows.column(name).combine_chunks()
-        chosen = _extreme(moments, groups, how.clock, least=least)
-        columns[name] = moments.take(pa.array(chosen))
+        chosen[name] = pa.array(_extreme(moments, groups, how.clock, least=least))
+        columns[name] = moments.take(chosen[name])
     for name, added in how.more.items():
-        columns[name] = groups.added(rows.column(name), added)
+        column = rows.column(name)
+        of_first = added == OF_FIRST
+        columns[name] = column.take(chosen[FIRST]) if of_first else groups.added(column, added)
     return pa.table(columns)
 
 

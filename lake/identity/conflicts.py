@@ -26,8 +26,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
+from lake import sums
 from lake.clock import RECEIVED_AT, order_of
-from lake.frames import WorkerRows
+from lake.frames import WorkerRows, without_cycles
 from lake.identity.ids import profile_id
 from lake.identity.resolve import (
     Limit,
@@ -159,18 +160,19 @@ def _limit(rules: Rules, *, ever: bool = False) -> Column:
 
 
 def ordered_sightings(
-    daily: DataFrame, in_conflict: DataFrame, merged: DataFrame, clock: str
+    sightings: DataFrame, in_conflict: DataFrame, merged: DataFrame, clock: str
 ) -> DataFrame:
-    """What the rules need of components, a row a sighting, in order within each.
+    """What the rules need of components, a row a set and day, in order within each.
 
-    ``daily``: (identity_set, day, first) summed over batches. ``in_conflict`` and ``merged``: the
+    ``sightings``: those of ``in_conflict``, of any batches. ``in_conflict`` and ``merged``: the
     sets of components where a rule may bind, and of clean ones that more than one set created,
     each with component, first moment and linking identifiers; of the latter only first sightings
     are sent, which have no day. A partition holds whole components.
     """
-    every = daily.select("identity_set", "day", "first").join(
-        in_conflict.drop("first"), "identity_set"
-    )
+    carried = dict.fromkeys(("component", "linking"), sums.SAME)
+    own = sightings.join(in_conflict.drop("first"), "identity_set")
+    every = sums.added_up(own, ["identity_set", "day"], clock, carried).as_frame()
+    every = every.select("identity_set", "day", "first", *carried)
     first = merged.withColumn("day", F.lit(None).cast("date"))
     order = order_of("first.", clock)
     return (
@@ -216,14 +218,15 @@ def resolved(sightings: DataFrame, judge: Judge) -> WorkerRows:
 
 def _stream(judge: Judge, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     outcome = Outcome(judge)
-    for component, sightings in _components(batches):
-        is_clean = sightings[0].order[-1] is None
-        answer = (grown if is_clean else resolve)(sightings, judge.rules)
-        outcome.add(answer, component)
-        if outcome.size >= _ROWS:
-            yield from outcome.batches()
-            outcome = Outcome(judge)
-    yield from outcome.batches()
+    with without_cycles():
+        for component, sightings in _components(batches):
+            is_clean = sightings[0].order[-1] is None
+            answer = (grown if is_clean else resolve)(sightings, judge.rules)
+            outcome.add(answer, component)
+            if outcome.size >= _ROWS:
+                yield from outcome.batches()
+                outcome = Outcome(judge)
+        yield from outcome.batches()
 
 
 def _components(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, list[Sighting]]]:

@@ -211,25 +211,25 @@ def founded(set_components: DataFrame, linked: DataFrame, naming: Naming) -> Dat
         .groupBy(F.col("first.message_id").alias("message_id"))
         .agg(F.count(F.lit(1)).alias("introduced"))
     )
-    strong = strongest(F.col("linking"), naming.priority)
-    creation = F.struct(strong.alias("founder"), "identity_set", F.col("first").alias("moment"))
-    oldest = F.min_by(creation, order_of("first.", naming.clock)).alias("c")
-    return (
+    creators = (
         set_components.withColumn("message_id", F.col("first.message_id"))
         .join(introduced, "message_id")
         .where(F.size("linking") == F.col("introduced"))
-        .groupBy("component")
-        .agg(oldest, F.count(F.lit(1)).alias("creators"))
+        .withColumn("founder", strongest(F.col("linking"), naming.priority))
+    )
+    oldest = {"founder": sums.OF_FIRST, "identity_set": sums.OF_FIRST}
+    kind, value = F.col("founder.type"), F.col("founder.value")
+    return (
+        sums.added_up(creators, ["component"], naming.clock, oldest)
+        .as_frame()
         .select(
             "component",
-            profile_id_column(
-                naming.space, F.col("c.founder.type"), F.col("c.founder.value")
-            ).alias("profile_id"),
-            F.col("c.founder.type").alias("type"),
-            F.col("c.founder.value").alias("value"),
-            "c.identity_set",
-            "c.moment",
-            "creators",
+            profile_id_column(naming.space, kind, value).alias("profile_id"),
+            kind.alias("type"),
+            value.alias("value"),
+            "identity_set",
+            F.col("first").alias("moment"),
+            F.col("calls").alias("creators"),
         )
     )
 
@@ -358,12 +358,12 @@ def created_profiles(founded: DataFrame, resolved: DataFrame) -> DataFrame:
     )
 
 
-def guard_violations(sets: DataFrame, exceptions: DataFrame, daily: DataFrame) -> DataFrame:
+def guard_violations(sets: DataFrame, exceptions: DataFrame, sightings: DataFrame) -> DataFrame:
     """A row for each day a set carried a guarded identifier: the columns of ``violations``."""
     guarded = exceptions.where("guard is not null").select("type", "value", "guard")
     carried = members(sets).join(F.broadcast(guarded), ["type", "value"])
     reasons = F.create_map(*[F.lit(x) for pair in REASONS.items() for x in pair])
-    return carried.join(daily.select("identity_set", "day"), "identity_set").select(
+    return carried.join(sightings.select("identity_set", "day").distinct(), "identity_set").select(
         "identity_set",
         "day",
         "type",

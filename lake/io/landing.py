@@ -11,7 +11,6 @@ have it.
 
 from __future__ import annotations
 
-import gc
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -37,7 +36,7 @@ from lake.events.calls import (
 )
 from lake.events.lines import HEAD, LINE_LIMIT, Block, LongLine, UnreadableRest, lines
 from lake.events.rejection import Reason, Rejection
-from lake.frames import WorkerRows
+from lake.frames import WorkerRows, without_cycles
 from lake.identity.identifiers import VALUE_LIMIT, Extraction, IdentitySets, extractor
 from lake.identity.shapes import Texts
 from lake.io.objects import ObjectChanged, ObjectMissing
@@ -107,18 +106,15 @@ def record_batches(
 
 @contextmanager
 def _thrifty() -> Iterator[None]:
-    """Python's cycle collector off, as nothing here makes cycles, and Arrow's memory from the C
-    library, which keeps a freed page for the next batch: fetching pages anew from the system
-    was a twentieth of the cost."""
-    enabled, pool = gc.isenabled(), pa.default_memory_pool()
-    gc.disable()
+    """No cycle collector, and Arrow's memory from the C library, which keeps a freed page for the
+    next batch: fetching pages anew from the system was a twentieth of the cost."""
+    pool = pa.default_memory_pool()
     pa.set_memory_pool(pa.system_memory_pool())
     try:
-        yield
+        with without_cycles():
+            yield
     finally:
         pa.set_memory_pool(pool)
-        if enabled:
-            gc.enable()
 
 
 @dataclass

@@ -39,6 +39,7 @@ def consent_observations(events: DataFrame, clock: str) -> WorkerRows:
         events.where(
             F.col("identity_set").isNotNull() & F.col("context").contains("categoryPreferences")
         )
+        .drop("category")  # that of a page call is another
         .select("*", F.explode(F.from_json(text, "map<string,string>")).alias("category", "said"))
         .where(F.col("said").isin("true", "false"))
         .withColumn("given", F.col("said") == "true")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from lake.clock import in_order, time_of
+from lake import sums
+from lake.clock import time_of
 from lake.profiles.survivorship import LIST
 from lake.profiles.values import plain_text, typed_as
 
@@ -49,22 +50,14 @@ def profiles(
     ``profile_traits``; the clock that orders calls, by which ``first_seen`` and ``last_seen`` are
     told too.
     """
-    first, last = (
-        F.struct(
-            time_of(f"{m}.", clock).alias("seen"),
-            in_order(f"{m}.", clock).alias("call"),
-            F.col(f"{m}.source").alias("source"),
-        )
-        for m in ("first", "last")
-    )
+    own = sightings.join(set_profiles.select("identity_set", "profile_id"), "identity_set")
     seen = (
-        sightings.join(set_profiles.select("identity_set", "profile_id"), "identity_set")
-        .groupBy("profile_id")
-        .agg(F.min(first).alias("first"), F.max(last).alias("last"), F.sum("calls").alias("calls"))
+        sums.added_up(own, ["profile_id"], clock)
+        .as_frame()
         .select(
             "profile_id",
-            F.col("first.seen").alias("first_seen"),
-            F.col("last.seen").alias("last_seen"),
+            time_of("first.", clock).alias("first_seen"),
+            time_of("last.", clock).alias("last_seen"),
             "calls",
             F.col("first.source").alias("first_source"),
             F.col("last.source").alias("last_source"),

@@ -7,11 +7,11 @@ severity says: what is not known to hold is not published.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from lake.quality import judge
 from lake.quality.expectations import Expectation, Severity, Suite
@@ -41,23 +41,53 @@ class Verdict:
     computed: bool = True
 
 
-def verdicts(candidates: Sequence[tuple[str, DataFrame, Suite]]) -> list[Verdict]:
-    """A verdict for each expectation of each table's suite, in their order.
+@dataclass(frozen=True)
+class Candidate:
+    """A table that may be published: its name, its rows, what is expected of them.
 
-    A candidate (name, frame, suite) is read several times (once for all counts of rows, once for
-    each uniqueness, and for every expectation that ``facts`` does not count), so it should be a
-    written table, not a plan yet to be computed. Two are counted at a time: between the small
-    queries of one the other's keep the cores busy. Raises nothing of Spark's or Great
-    Expectations'.
+    The rows are read several times (once for all counts, once for each uniqueness, and for every
+    expectation that ``facts`` does not count), so they should be a written table, not a plan yet
+    to be computed.
     """
-    with judge.quiet(), ThreadPoolExecutor(_AT_A_TIME) as pool:
-        frames = [candidate for _, candidate, _ in candidates]
-        counts = pool.map(_counts, frames, [suite for *_, suite in candidates])
-        return [
-            _verdict(table, e, candidate, tally)
-            for (table, candidate, suite), tallied in zip(candidates, counts, strict=True)
-            for e, tally in zip(suite.expectations, tallied, strict=True)
-        ]
+
+    table: str
+    rows: DataFrame
+    suite: Suite
+
+
+class Gate:
+    """Counts candidates in the background, from when they are shown to it, and judges them.
+
+    Two are counted at a time: their small queries keep cores busy that a run's own jobs leave
+    idle. To be used as a context, which ends with the counting.
+    """
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(_AT_A_TIME)
+        self._shown: list[tuple[Candidate, Future[list[Tally | None]]]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def show(self, candidates: Iterable[Candidate]) -> None:
+        """Begin to count these."""
+        for one in candidates:
+            self._shown.append((one, self._pool.submit(_counts, one.rows, one.suite)))
+
+    def verdicts(self) -> list[Verdict]:
+        """A verdict for each expectation of each candidate, in the order they were shown.
+
+        Raises nothing of Spark's or Great Expectations'.
+        """
+        with judge.quiet():
+            return [
+                _verdict(one.table, expectation, one.rows, tally)
+                for one, counts in self._shown
+                for expectation, tally in zip(one.suite.expectations, counts.result(), strict=True)
+            ]
 
 
 def blocking(found: Iterable[Verdict]) -> list[Verdict]:

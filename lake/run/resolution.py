@@ -52,12 +52,12 @@ class Facts(NamedTuple):
     ``sets``: (identity_set, identifiers, calls, first, last). ``identifiers``: all that the sets
     carry, a row each: (type, value, identifier_key, calls, first, last, guard); without totals
     where the row in `identities` is to stay as it is. Both are read several times: stored frames.
-    ``daily``: (identity_set, day, calls, first, last).
+    ``sightings``: those of the sets, (identity_set, day, calls, first, last).
     """
 
     sets: DataFrame
     identifiers: DataFrame
-    daily: DataFrame
+    sightings: DataFrame
 
 
 class Resolved(NamedTuple):
@@ -125,7 +125,7 @@ class Resolver:
         founded = self.store("founded", self._founded(clean, linked)).frame
         alone, several = founded.where("creators = 1"), founded.where("creators > 1")
         merged = clean.join(several, "component", "left_semi")
-        sightings = conflicts.ordered_sightings(facts.daily, bad, merged, self.clock)
+        sightings = conflicts.ordered_sightings(facts.sightings, bad, merged, self.clock)
         judge = conflicts.Judge(self.rules, self.config.space, self.clock)
         outcome = self.store("resolved", conflicts.resolved(sightings, judge)).frame
         if binding.rows:
@@ -245,6 +245,6 @@ class Resolver:
         """What did not link and why: the guards' part and the rules' part."""
         found = outcome.where("kind = 'violation'").select(*VIOLATIONS.names)
         if exceptions is not None:
-            guarded = stitching.guard_violations(facts.sets, exceptions, facts.daily)
+            guarded = stitching.guard_violations(facts.sets, exceptions, facts.sightings)
             found = found.unionByName(guarded)
         return found

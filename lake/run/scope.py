@@ -8,7 +8,6 @@ from typing import NamedTuple
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from lake import sums
 from lake.frames import Storable
 from lake.identity import conflicts, shared, stitching, touched
 from lake.identity.guards import BLOCKED, SHARED, guarded
@@ -62,7 +61,7 @@ def everything(told: Told, resolver: Resolver, degrees_of: DataFrame | None = No
         stopped = guarded(every, blocked(resolver.config)).as_frame()
         too_many = resolver.too_many(degrees_of, stopped)
     guards = shared.guarded(identifiers.frame, too_many.values) if too_many else identifiers.frame
-    return Scope(Facts(known_sets.frame, guards, daily(told.sightings, clock)), too_many)
+    return Scope(Facts(known_sets.frame, guards, told.sightings), too_many)
 
 
 def touched_by(night: Night, resolver: Resolver) -> Scope:
@@ -102,17 +101,17 @@ def touched_by(night: Night, resolver: Resolver) -> Scope:
     carrying = touched.sets_with(told.identity_sets, touched.linking(known, seeds, guards))
     own = carrying.unionByName(news.select("identity_set")).distinct()
     own = lake.scratch("touched_sets", own).frame
-    days = daily(told.sightings.join(own, "identity_set", "left_semi"), clock)
-    days = lake.scratch("daily", days).frame
+    seen = told.sightings.join(own, "identity_set", "left_semi")
+    seen = lake.scratch("sightings", seen).frame
     own_sets = told.identity_sets.join(own, "identity_set", "left_semi")
-    in_scope = lake.scratch("sets", stitching.set_totals(own_sets, days, clock)).frame
+    in_scope = lake.scratch("sets", stitching.set_totals(own_sets, seen, clock)).frame
     counted = touched.totals(known, seeds, clock)
     if retold:
         every = stitching.set_totals(told.identity_sets, told.sightings, clock).as_frame()
         counted = touched.recounted(seeds, known, every, clock)
     blocks = guarded(touched.identifiers(in_scope, counted), stops)
     both: Storable = shared.guarded(blocks.as_frame(), too_many.values) if too_many else blocks
-    facts = Facts(in_scope, lake.scratch("identifiers", both).frame, days)
+    facts = Facts(in_scope, lake.scratch("identifiers", both).frame, seen)
     return Scope(facts, too_many, known, own)
 
 
@@ -121,11 +120,6 @@ def new_sets(told: Told, resolved_batch: int, clock: str) -> DataFrame:
     new = told.sightings.where(F.col("batch") > resolved_batch)
     own = told.identity_sets.join(new, "identity_set", "left_semi")
     return stitching.set_totals(own, new, clock).as_frame()
-
-
-def daily(sightings: DataFrame, clock: str) -> DataFrame:
-    """The sightings of each day summed over batches: (identity_set, day, calls, first, last)."""
-    return sums.added_up(sightings, ["identity_set", "day"], clock).as_frame()
 
 
 def without_news(told: Told, own: DataFrame) -> DataFrame:

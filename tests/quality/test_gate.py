@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from lake.quality import judge
 from lake.quality.expectations import Expectation, Suite, load_suites
 from lake.quality.facts import Tally, tallies
-from lake.quality.gate import Verdict, blocking, result_rows, summary, verdicts, warning
+from lake.quality.gate import Candidate, Gate, Verdict, blocking, result_rows, summary, warning
 from lake.quality.phrases import phrase
 from lake.tables import EXPECTATION_RESULTS
 from tests.quality.candidates import GOOD, KEY, NOON, PROFILE, candidate
@@ -30,7 +30,9 @@ def suite_of(*expectations: tuple[str, dict[str, Any]], severity: Any = "warn") 
 
 
 def verdicts_of(table: str, candidate: DataFrame, suite: Suite) -> list[Verdict]:
-    return verdicts([(table, candidate, suite)])
+    with Gate() as gate:
+        gate.show([Candidate(table, candidate, suite)])
+        return gate.verdicts()
 
 
 def failed(found: list[Verdict]) -> dict[str, str]:
