@@ -351,10 +351,10 @@ def check_conservation(night: Night, change: Change) -> None:
     """Raises ConservationError unless each call of a resolved set is in exactly one profile."""
     lake, own = night.lake, change.basis.set_profiles
     resolved = lake.read(SIGHTINGS).join(own, "identity_set", "left_semi")
-    sums = resolved.agg(F.sum("calls").alias("seen")).crossJoin(
+    counted = resolved.agg(F.sum("calls").alias("seen")).crossJoin(
         change.of(lake.read(PROFILES)).agg(F.sum("calls").alias("published"))
     )
-    row = sums.first()
+    row = counted.first()
     assert row is not None
     if (row["seen"] or 0) != (row["published"] or 0):
         raise ConservationError(

@@ -119,7 +119,7 @@ class _Parts:
     def __init__(self, folder: Path, keys: Sequence[str]) -> None:
         self._folder, self._keys = folder, list(keys)
         self._files: list[pa.OSFile] = []
-        self._writers: list[pa.RecordBatchFileWriter] = []
+        self._writers: list[pa.RecordBatchStreamWriter] = []
 
     @property
     def are_used(self) -> bool:
@@ -216,8 +216,10 @@ class _Groups:
             found = grouped.group_by("", use_threads=False).aggregate([("of", how)])
             return found.column(f"of_{how}").cast(column.type)
         valid = column.is_valid().to_numpy()[self.rows]
-        place = np.where(valid, np.arange(len(valid)), len(valid) - 1)
-        return column.take(pa.array(self.rows[np.minimum.reduceat(place, self.starts)]))
+        none = len(valid)
+        place = np.minimum.reduceat(np.where(valid, np.arange(none), none), self.starts)
+        chosen = self.rows[np.minimum(place, none - 1)]
+        return column.take(pa.array(chosen, mask=place == none))
 
 
 def _extreme(moments: pa.StructArray, groups: _Groups, clock: str, *, least: bool) -> Numbers:

@@ -138,6 +138,20 @@ def test_a_sum_of_nothing_has_no_moments_and_yields_to_any_that_has(spark: Spark
 def test_what_is_the_same_in_all_rows_that_have_it_is_kept(spark: SparkSession) -> None:
     told = summed(calls(60, 5), "received_at", spark).as_frame().select("owner", *sums.SUMS)
     names = told.select("owner").distinct().withColumn("names", F.array("owner", F.lit("x")))
-    both = told.unionByName(names, allowMissingColumns=True)
+    named = names.where("owner is distinct from 'bob'")
+    both = told.unionByName(named, allowMissingColumns=True)
     found = sums.added_up(both, ["owner"], "received_at", {"names": sums.SAME}).as_frame()
-    assert {tuple(row["names"]) == (row["owner"], "x") for row in found.collect()} == {True}
+    expected = {owner: [owner, "x"] for owner in ("ann", "", None)} | {"bob": None}
+    assert {row["owner"]: row["names"] for row in found.collect()} == expected
+
+
+@pytest.mark.parametrize("clock", ["received_at", "timestamp"])
+def test_what_is_of_the_first_comes_with_it(clock: str, spark: SparkSession) -> None:
+    rows = calls(80, 6)
+    first = F.struct(*("received_at", "timestamp", "message_id", "source", F.col("type"), "event"))
+    frame = spark.createDataFrame(rows, CALL).select(
+        *KEYS, first.alias("first"), F.col("message_id").alias("name")
+    )
+    found = sums.added_up(frame, KEYS, clock, {"name": sums.OF_FIRST}).as_frame().collect()
+    expected = {key: told[1] for key, told in by_hand(rows, clock).items()}
+    assert {(row["owner"], row["day"]): row["name"] for row in found} == expected

@@ -228,13 +228,13 @@ def _of_values(
     # A row that several ask about is there for each of them.
     several = len(concerned) > 1
     about = F.explode(F.array_compact(F.array(*concerned))) if several else concerned[0]
-    sums = [F.sum("calls").alias("calls")]
+    added = [F.sum("calls").alias("calls")]
     # Moments cost a sort, so they are carried only where someone asks for them.
     used = {each.reducer for each in asked.values()}
     if "first" in used:
-        sums.append(F.min(in_order("first.", clock)).alias("first"))
+        added.append(F.min(in_order("first.", clock)).alias("first"))
     if "last" in used:
-        sums.append(F.max(in_order("last.", clock)).alias("last"))
+        added.append(F.max(in_order("last.", clock)).alias("last"))
     columns = [
         _reduced(each, F.col("about") == number[measure_of(each), each.window]).alias(name)
         for name, each in asked.items()
@@ -244,7 +244,7 @@ def _of_values(
         .withColumn("about", about)
         .where("about is not null")
         .groupBy("profile_id", "about", "value")
-        .agg(*sums)
+        .agg(*added)
         .groupBy("profile_id")
         .agg(*columns)
     )
