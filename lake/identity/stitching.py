@@ -215,7 +215,10 @@ def founded(set_components: DataFrame, linked: DataFrame, naming: Naming) -> Dat
         set_components.withColumn("message_id", F.col("first.message_id"))
         .join(introduced, "message_id")
         .where(F.size("linking") == F.col("introduced"))
-        .withColumn("founder", strongest(F.col("linking"), naming.priority))
+        .select(
+            *("component", "identity_set", "first"),
+            strongest(F.col("linking"), naming.priority).alias("founder"),
+        )
     )
     oldest = {"founder": sums.OF_FIRST, "identity_set": sums.OF_FIRST}
     kind, value = F.col("founder.type"), F.col("founder.value")
