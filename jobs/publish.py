@@ -62,6 +62,7 @@ if TYPE_CHECKING:
 
     from lake.config import Config
     from lake.frames import Storable
+    from lake.quality.expectations import Suite
     from lake.run.resolution import Store
     from lake.schema import Column, Table
 
@@ -102,11 +103,13 @@ def run(night: Night) -> None:
     for table in OPTIONAL:
         night.tables.create(table)
     told = change(night)
+    folder = night.config.quality.expectations
+    suites = load_suites(Path(folder) if folder else None)
     with Gate() as gate:
-        gate.show(candidates(night, told, (t for t in PUBLISHED if t not in WRITES)))
+        gate.show(candidates(night, told, suites, (t for t in PUBLISHED if t not in WRITES)))
         write(night, told)
         with night.progress.stage("quality"):
-            gate.show(candidates(night, told, (t for t in PUBLISHED if t in WRITES)))
+            gate.show(candidates(night, told, suites, (t for t in PUBLISHED if t in WRITES)))
             found = gate.verdicts()
             results = result_rows(night.plan.name, found)
             night.lake.append_rows(EXPECTATION_RESULTS, results, night.transaction("publish"))
@@ -363,13 +366,13 @@ def check_conservation(night: Night, change: Change) -> None:
         )
 
 
-def candidates(night: Night, change: Change, tables: Iterable[Table]) -> Iterator[Candidate]:
+def candidates(
+    night: Night, change: Change, suites: Mapping[str, Suite], tables: Iterable[Table]
+) -> Iterator[Candidate]:
     """What the quality gate is to judge of these tables.
 
     Of `events`, which only grow, an incremental night judges the calls that it brought.
     """
-    folder = night.config.quality.expectations
-    suites = load_suites(Path(folder) if folder else None)
     for table in tables:
         if table.name not in suites or is_idle(night, table):
             continue

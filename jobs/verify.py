@@ -22,10 +22,9 @@ from jobs import profiles_sync
 from jobs.publish import Basis, Terms, published_rows
 from lake.config import Config
 from lake.errors import NotFound
-from lake.frames import WorkerRows
 from lake.identity import touched
 from lake.io import publications
-from lake.io.delta import Lake
+from lake.io.delta import Lake, conformed
 from lake.io.lease import Lease
 from lake.io.session import spark_session
 from lake.profiles.accounts import accounts
@@ -138,7 +137,7 @@ class Rebuild:
         events = of_own(lake.read(EVENTS))
         clock, known = config.identity.order_by, facts_told(config, lake.tables)
         facts = {
-            name: lake.scratch(name, transform(events, clock)).frame
+            name: lake.scratch(name, conformed(table, transform(events, clock))).frame
             for name, (table, transform) in known.items()
         }
         for name, (table, _) in known.items():
@@ -236,8 +235,7 @@ class Made:
     def put(self, table: Table, rows: Storable, more: tuple[Column, ...] = ()) -> DataFrame:
         """Take a table's rows (see `Put`)."""
         whole = table.extended(more)
-        made = rows if isinstance(rows, WorkerRows) else whole.conform(rows)
-        stored = self.lake.scratch(table.name, made).frame
+        stored = self.lake.scratch(table.name, conformed(whole, rows)).frame
         self.tables[table.name] = whole, stored
         return stored
 

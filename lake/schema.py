@@ -11,6 +11,7 @@ from lake.errors import ContractError
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
+    from pyspark.sql.types import StructType
 
 
 @dataclass(frozen=True)
@@ -98,16 +99,20 @@ class Table:
         return tuple(c.name for c in self.columns if not c.personal and _has_statistics(c.type))
 
     def conform(self, frame: DataFrame) -> DataFrame:
-        """The frame with exactly this table's columns, in order.
+        """The frame with exactly this table's columns, in order; raises what `check` raises."""
+        self.check(frame.schema)
+        return frame.select(*self.names)
 
-        Raises ContractError, naming every difference, if a column is missing, unexpected or of
-        another type. Costs nothing: only the schema is looked at.
-        """
+    def check(self, schema: StructType | str) -> None:
+        """Raises ContractError, naming every difference, if a column is missing, unexpected or of
+        another type than this table's. Costs nothing: only the schema is looked at."""
         from pyspark.sql.types import StructType
 
         wanted = StructType.fromDDL(self.ddl)
+        given = StructType.fromDDL(schema) if isinstance(schema, str) else schema
         assert isinstance(wanted, StructType)
-        found = {f.name: f.dataType for f in frame.schema.fields}
+        assert isinstance(given, StructType)
+        found = {f.name: f.dataType for f in given.fields}
         differences = [
             f"missing column {f.name} {f.dataType.simpleString()}"
             for f in wanted.fields
@@ -125,7 +130,6 @@ class Table:
                 + "\n  - ".join(differences)
                 + f"\nThe contract is in lake/tables.py, {self.name.upper()}."
             )
-        return frame.select(*self.names)
 
     @property
     def arrow(self) -> pa.Schema:

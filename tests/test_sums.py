@@ -13,7 +13,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from lake import sums
+from lake.errors import ContractError
 from lake.frames import WorkerRows
+from lake.io.delta import conformed
+from lake.tables import SIGHTINGS
 
 CALL = (
     "owner string, day date, received_at timestamp, timestamp timestamp, message_id string, "
@@ -155,3 +158,8 @@ def test_what_is_of_the_first_comes_with_it(clock: str, spark: SparkSession) -> 
     found = sums.added_up(frame, KEYS, clock, {"name": sums.OF_FIRST}).as_frame().collect()
     expected = {key: told[1] for key, told in by_hand(rows, clock).items()}
     assert {(row["owner"], row["day"]): row["name"] for row in found} == expected
+
+
+def test_what_workers_make_is_compared_with_the_declared_table(spark: SparkSession) -> None:
+    with pytest.raises(ContractError, match="missing column identity_set"):
+        conformed(SIGHTINGS, summed(calls(5, 7), "received_at", spark))

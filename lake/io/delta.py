@@ -572,16 +572,14 @@ class Lake:
 
         A ``few`` are not sorted across tasks, so that they make few files.
         """
-        if isinstance(rows, WorkerRows):
-            return rows
-        conformed = table.conform(rows)
-        if not table.sorted_by or table.partitioned_by:
-            return conformed
+        made = conformed(table, rows)
+        if isinstance(made, WorkerRows) or not table.sorted_by or table.partitioned_by:
+            return made
         if few:
-            spread = conformed.repartition(table.sorted_by[0])
+            spread = made.repartition(table.sorted_by[0])
             return spread.sortWithinPartitions(*table.sorted_by)
         ranges = self.ranges(self.tables.rows(IDENTITY_SETS))
-        return in_ranges(conformed, table.sorted_by, ranges)
+        return in_ranges(made, table.sorted_by, ranges)
 
     def _commit(
         self,
@@ -636,6 +634,15 @@ class Lake:
                 f"{table.name}: the commit of this run was not made ({kinds(failure)}); "
                 "the table is as before. Run again."
             ) from failure
+
+
+def conformed(table: Table, rows: Storable) -> Storable:
+    """The rows, with exactly the table's columns; raises what `Table.check` raises. What workers
+    make keeps its order of columns, for files are written and read by name."""
+    if isinstance(rows, WorkerRows):
+        table.check(rows.schema)
+        return rows
+    return table.conform(rows)
 
 
 def kinds(failure: Exception) -> str:
