@@ -15,6 +15,7 @@ from lake.events import dedupe
 from lake.io.landing import Reading
 from lake.io.manifest import planned_objects
 from lake.io.staging import accepted_calls, staged_files
+from lake.parallel import together
 from lake.run.night import Night
 from lake.run.place import LandingStore
 from lake.tables import DUPLICATE_CALLS, EVENTS, INGEST_LEDGER, REJECTED_CALLS, STAGED_LINES
@@ -54,11 +55,17 @@ def run(night: Night) -> None:
     displaced = None
     if night.tables.any(DUPLICATE_CALLS, f"displaced and batch = {batch}"):
         displaced = duplicates.where("displaced")
-    if displaced is None:
-        lake.append(EVENTS, accepted, once)
-    else:
-        lake.update(EVENTS, displaced.select("message_id"), accepted, once)
-    lake.append(REJECTED_CALLS, rejected.select(*REJECTED_CALLS.names), once)
+
+    def write_events() -> None:
+        if displaced is None:
+            lake.append(EVENTS, accepted, once)
+        else:
+            lake.update(EVENTS, displaced.select("message_id"), accepted, once)
+
+    def write_rejected() -> None:
+        lake.append(REJECTED_CALLS, rejected.select(*REJECTED_CALLS.names), once)
+
+    together(write_events, write_rejected)
 
     ledger = ledger_of(night, staged.frame.where("kind = 'object'"))
     if displaced is None:

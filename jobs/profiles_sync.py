@@ -11,11 +11,13 @@ grow old or windows slide.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyspark.sql import functions as F
 
 from lake.io import publications
+from lake.parallel import together
 from lake.profiles import profiles_sync as sync
 from lake.schema import Column
 from lake.segment_tables import (
@@ -166,20 +168,23 @@ def sync_rows(
     more than the others are.
     """
     created, identities, traits = basis.created_profiles, basis.identities, basis.profile_traits
-    put(PROFILES_SYNC_ID_GRAPH_UPDATES, sync.id_graph_updates(created, clock))
-    put(PROFILES_SYNC_ID_GRAPH, sync.id_graph(created, clock))
-    put(PROFILES_SYNC_PROFILE_MERGES, sync.profile_merges(created, clock))
-    updates = sync.external_id_mapping_updates(identities, clock)
-    put(PROFILES_SYNC_EXTERNAL_ID_MAPPING_UPDATES, updates)
-    put(PROFILES_SYNC_EXTERNAL_ID_MAPPING, sync.external_id_mapping(identities))
-    put(PROFILES_SYNC_USER_IDENTIFIERS, sync.user_identifiers(identities, clock))
-    put(PROFILES_SYNC_USER_TRAITS, sync.user_traits(traits, clock))
-
     own = wide or basis
-    created, columns = own.created_profiles, sorted(set(names.values()))
+    columns = sorted(set(names.values()))
     more = tuple(Column(n, "string", "A trait as plain text.", personal=True) for n in columns)
     named = created.sparkSession.createDataFrame(list(names.items()), "trait string, column string")
-    held = sync.wide_traits(own.profile_traits, created, named, columns)
-    put(PROFILES_SYNC_PROFILE_TRAITS, held, more)
-    told = sync.traits_updates(own.identify_calls, own.set_profiles, created, names, clock)
-    put(PROFILES_SYNC_PROFILE_TRAITS_UPDATES, told, more)
+    held = sync.wide_traits(own.profile_traits, own.created_profiles, named, columns)
+    told = sync.traits_updates(
+        own.identify_calls, own.set_profiles, own.created_profiles, names, clock
+    )
+    updates = sync.external_id_mapping_updates(identities, clock)
+    together(
+        partial(put, PROFILES_SYNC_ID_GRAPH_UPDATES, sync.id_graph_updates(created, clock)),
+        partial(put, PROFILES_SYNC_ID_GRAPH, sync.id_graph(created, clock)),
+        partial(put, PROFILES_SYNC_PROFILE_MERGES, sync.profile_merges(created, clock)),
+        partial(put, PROFILES_SYNC_EXTERNAL_ID_MAPPING_UPDATES, updates),
+        partial(put, PROFILES_SYNC_EXTERNAL_ID_MAPPING, sync.external_id_mapping(identities)),
+        partial(put, PROFILES_SYNC_USER_IDENTIFIERS, sync.user_identifiers(identities, clock)),
+        partial(put, PROFILES_SYNC_USER_TRAITS, sync.user_traits(traits, clock)),
+        partial(put, PROFILES_SYNC_PROFILE_TRAITS, held, more),
+        partial(put, PROFILES_SYNC_PROFILE_TRAITS_UPDATES, told, more),
+    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -16,6 +17,7 @@ from lake.identity import changes, spans
 from lake.identity.stitching import SET_TOTALS
 from lake.io import publications, views
 from lake.io.delta import Lake
+from lake.parallel import together
 from lake.profiles.accounts import account_members, accounts
 from lake.profiles.activity import with_computed
 from lake.profiles.audiences import members, with_audiences
@@ -106,10 +108,15 @@ def run(night: Night) -> None:
     folder = night.config.quality.expectations
     suites = load_suites(Path(folder) if folder else None)
     with Gate() as gate:
-        gate.show(candidates(night, told, suites, (t for t in PUBLISHED if t not in WRITES)))
-        write(night, told)
+
+        def show(tables: Iterable[Table]) -> None:
+            others = (table for table in tables if table.name not in gate.shown)
+            gate.show(candidates(night, told, suites, others))
+
+        show(t for t in PUBLISHED if t not in WRITES)
+        write(night, told, show)
         with night.progress.stage("quality"):
-            gate.show(candidates(night, told, suites, (t for t in PUBLISHED if t in WRITES)))
+            show(PUBLISHED)
             found = gate.verdicts()
             results = result_rows(night.plan.name, found)
             night.lake.append_rows(EXPECTATION_RESULTS, results, night.transaction("publish"))
@@ -128,18 +135,30 @@ def run(night: Night) -> None:
     night.lake.after_commit("current.json", "wrote")
 
 
-def write(night: Night, change: Change) -> None:
-    """Write all that may be published. Raises ConservationError if calls were lost on the way."""
+def write(night: Night, change: Change, show: Callable[[Iterable[Table]], None]) -> None:
+    """Write all that may be published, and show it. Raises ConservationError if calls were lost on
+    the way."""
     terms = Terms(night.config, night.plan.as_of, night.lake.scratch, change.ranges)
-    published_rows(change.basis, terms, change.put)
-    write_accounts(night)
+
+    def put(table: Table, rows: Storable, more: tuple[Column, ...] = ()) -> DataFrame:
+        stored = change.put(table, rows, more)
+        show([table])
+        return stored
+
     forget_consent(night)
-    write_members(night, change)
-    write_changes(night, change)
-    write_history(night, change)
-    if night.config.profiles_sync.enabled:
-        profiles_sync.write(night, change)
-    check_conservation(night, change)
+    published_rows(
+        change.basis,
+        terms,
+        put,
+        partial(write_changes, night, change),
+        partial(write_history, night, change),
+    )
+    together(
+        partial(write_accounts, night),
+        partial(write_members, night, change),
+        partial(write_profiles_sync, night, change),
+        partial(check_conservation, night, change),
+    )
 
 
 class Basis(NamedTuple):
@@ -170,38 +189,59 @@ class Put(Protocol):
         """``more``: columns that the configuration adds to the table's."""
 
 
-def published_rows(basis: Basis, terms: Terms, put: Put) -> None:
+def published_rows(basis: Basis, terms: Terms, put: Put, *beside: Callable[[], None]) -> None:
     """Hand every table of profiles and its rows to ``put``.
 
-    Everything published is a regroup of facts per identity set.
+    Everything published is a regroup of facts per identity set. ``beside``: what needs
+    `profile_identifiers` alone, done while the others are made.
     """
-    clock, by_set, rules = (
-        terms.config.identity.order_by,
-        basis.set_profiles,
-        trait_rules(terms.config),
-    )
-
+    clock, facts = terms.config.identity.order_by, basis.facts
     identifiers = put(PROFILE_IDENTIFIERS, profile_identifiers(basis.identities, clock))
-    told = basis.facts[TRAIT_OBSERVATIONS.name]
+    works: list[Callable[[], None]] = [
+        partial(put_profiles, basis, terms, put, identifiers),
+        *beside,
+    ]
+    if ACCOUNT_OBSERVATIONS.name in facts:
+        works.append(partial(put_account_members, basis, clock, put))
+    if CONSENT_OBSERVATIONS.name in facts:
+        works.append(partial(put_consents, basis, clock, put))
+    together(*works)
+
+
+def put_profiles(basis: Basis, terms: Terms, put: Put, identifiers: DataFrame) -> None:
+    """Traits by profile, their candidates, and the profiles."""
+    clock, rules = terms.config.identity.order_by, trait_rules(terms.config)
+    told, by_set = basis.facts[TRAIT_OBSERVATIONS.name], basis.set_profiles
     values = judged_values(told, by_set, rules, clock, terms.as_of, terms.ranges)
     judged = terms.store("trait_values", values)
-    won = put(PROFILE_TRAITS, winning_traits(judged))
-    put(PROFILE_TRAIT_CANDIDATES, trait_candidates(judged, clock))
-    sightings = basis.facts[SIGHTINGS.name]
-    plain = profiles(sightings, by_set, identifiers, won, clock)
-    rows = with_questions(with_typed_traits(plain, rules), basis, terms)
-    put(PROFILES, rows, profile_columns(terms.config))
-    if ACCOUNT_OBSERVATIONS.name in basis.facts:
-        made, done = (basis.facts[t.name] for t in (ACCOUNT_OBSERVATIONS, ACCOUNT_ACTIVITY))
-        put(ACCOUNT_MEMBERS, account_members(made, done, by_set, clock))
-    if CONSENT_OBSERVATIONS.name in basis.facts:
-        said = basis.facts[CONSENT_OBSERVATIONS.name]
-        known = basis.facts[IDENTITY_SETS.name]
-        own = sightings.join(by_set, "identity_set", "left_semi")
-        totals = sums.added_up(own, ["identity_set"], clock).as_frame()
-        members = linking_sets(known, totals, by_set, basis.identities)
-        consents = put(PROFILE_CONSENTS, profile_consents(said, by_set, members, clock))
-        put(PROFILES_CONSENTED, consented(consents))
+
+    def put_won() -> None:
+        won = put(PROFILE_TRAITS, winning_traits(judged))
+        plain = profiles(basis.facts[SIGHTINGS.name], by_set, identifiers, won, clock)
+        rows = with_questions(with_typed_traits(plain, rules), basis, terms)
+        put(PROFILES, rows, profile_columns(terms.config))
+
+    def put_candidates() -> None:
+        put(PROFILE_TRAIT_CANDIDATES, trait_candidates(judged, clock))
+
+    together(put_won, put_candidates)
+
+
+def put_account_members(basis: Basis, clock: str, put: Put) -> None:
+    """Which accounts the profiles are members of."""
+    made, done = (basis.facts[t.name] for t in (ACCOUNT_OBSERVATIONS, ACCOUNT_ACTIVITY))
+    put(ACCOUNT_MEMBERS, account_members(made, done, basis.set_profiles, clock))
+
+
+def put_consents(basis: Basis, clock: str, put: Put) -> None:
+    """What the profiles consented to."""
+    by_set, known = basis.set_profiles, basis.facts[IDENTITY_SETS.name]
+    own = basis.facts[SIGHTINGS.name].join(by_set, "identity_set", "left_semi")
+    totals = sums.added_up(own, ["identity_set"], clock).as_frame()
+    members = linking_sets(known, totals, by_set, basis.identities)
+    said = basis.facts[CONSENT_OBSERVATIONS.name]
+    consents = put(PROFILE_CONSENTS, profile_consents(said, by_set, members, clock))
+    put(PROFILES_CONSENTED, consented(consents))
 
 
 def with_questions(rows: DataFrame, basis: Basis, terms: Terms) -> DataFrame:
@@ -279,6 +319,12 @@ def forget_consent(night: Night) -> None:
     if not night.config.consent and night.tables.rows(PROFILE_CONSENTS):
         lake.replace(PROFILE_CONSENTS, lake.empty(PROFILE_CONSENTS), once)
         lake.replace(PROFILES_CONSENTED, lake.empty(PROFILES_CONSENTED), once)
+
+
+def write_profiles_sync(night: Night, change: Change) -> None:
+    """Segment's tables of profiles, where they are asked for."""
+    if night.config.profiles_sync.enabled:
+        profiles_sync.write(night, change)
 
 
 def write_members(night: Night, change: Change) -> None:

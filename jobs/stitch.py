@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import reduce
+from functools import partial, reduce
 from typing import TYPE_CHECKING
 
 from pyspark.sql import DataFrame
@@ -11,11 +11,12 @@ from pyspark.sql import functions as F
 from lake.frames import Storable, as_frame
 from lake.identity import shared, touched
 from lake.identity.reextraction import re_extracted
+from lake.parallel import together
 from lake.profiles.activity import activity
-from lake.run.facts import facts_told
+from lake.run.facts import Fact, facts_told
 from lake.run.night import RETOLD_SETS, TOUCHED_IDENTITIES, TOUCHED_PROFILES, Night
 from lake.run.planning import ASKED
-from lake.run.resolution import Resolver
+from lake.run.resolution import Resolved, Resolver
 from lake.run.rules import measured
 from lake.run.scope import Told, everything, touched_by
 from lake.tables import (
@@ -37,6 +38,8 @@ from lake.tables import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lake.schema import Table
 
 READS = (EVENTS, DUPLICATE_CALLS)
@@ -80,9 +83,12 @@ def add_facts(night: Night) -> None:
     if anew:
         re_extract(night)
     retold = None if anew else retold_sets(night)
-    events, once = lake.read(EVENTS), night.transaction("stitch")
+    events = lake.read(EVENTS)
     ask_anew(night, events, whole=anew or retold is not None)
-    for table, transform in facts_told(night.config, night.tables).values():
+
+    def add(fact: Fact) -> None:
+        """What the events that a table of facts knows nothing of yet say."""
+        (table, transform), once = fact, night.transaction("stitch")
         # A run that died may have left one table ahead of another, so each is asked.
         whole = anew or is_behind(night, table) or (retold is not None and table in OF_NOBODY)
         rows = events if whole else events.where(F.col("batch") > told(night, table))
@@ -101,6 +107,10 @@ def add_facts(night: Night) -> None:
             lake.update(table, retold, found, once)
         else:
             lake.append(table, found, once)
+
+    *others, sightings = facts_told(night.config, night.tables).values()
+    together(*(partial(add, fact) for fact in others))
+    add(sightings)  # last, for they tell the next run where to go on
 
 
 def is_behind(night: Night, table: Table) -> bool:
@@ -196,18 +206,12 @@ def resolve(night: Night) -> None:
 
     All of them, or those of the raw components that the night touched: the rows are the same.
     """
-    lake, once = night.lake, night.transaction("stitch")
-    resolver = Resolver.of(night.config, lake)
+    lake, resolver = night.lake, Resolver.of(night.config, night.lake)
     if whole := reason_for_all(night):
         night.progress.say(f"resolving everything: {whole}")
         night.outcome |= {"pass": "full", "because": whole}
         scope = everything(Told.of(lake), resolver)
-        found = resolver.resolved(scope.facts)
-        lake.replace(IDENTITIES, found.identities, once)
-        write_evidence(night, scope.too_many)
-        lake.replace(VIOLATIONS, found.violations, once)
-        lake.replace(CREATED_PROFILES, found.created_profiles, once)
-        lake.replace(SET_PROFILES, found.set_profiles, once)
+        write_state(night, resolver.resolved(scope.facts), scope.too_many)
         return
     scope = touched_by(night, resolver)
     found = resolver.resolved(scope.facts)
@@ -215,12 +219,40 @@ def resolve(night: Night) -> None:
     assert scope.touched_sets is not None
     identities = lake.scratch(TOUCHED_IDENTITIES, found.identities).frame
     profiles = lake.scratch(TOUCHED_PROFILES, touched.profiles(scope.known, identities)).frame
-    own = scope.touched_sets
-    lake.update(IDENTITIES, touched.identifier_keys(scope.known, identities), identities, once)
-    write_evidence(night, scope.too_many)
-    lake.update(VIOLATIONS, own, found.violations, once)
-    lake.update(CREATED_PROFILES, profiles, found.created_profiles, once)
-    lake.update(SET_PROFILES, own, found.set_profiles, once)
+    keys = {
+        IDENTITIES.name: touched.identifier_keys(scope.known, identities),
+        CREATED_PROFILES.name: profiles,
+        **dict.fromkeys((VIOLATIONS.name, SET_PROFILES.name), scope.touched_sets),
+    }
+    write_state(night, found._replace(identities=identities), scope.too_many, keys)
+
+
+def write_state(
+    night: Night,
+    found: Resolved,
+    too_many: shared.Found | None,
+    keys: Mapping[str, DataFrame] | None = None,
+) -> None:
+    """Write what was resolved: all that there is, or in the place of the rows of these ``keys``,
+    by table."""
+    lake, once = night.lake, night.transaction("stitch")
+
+    def put(table: Table, rows: DataFrame) -> None:
+        if keys is None:
+            lake.replace(table, rows, once)
+        else:
+            lake.update(table, keys[table.name], rows, once)
+
+    def write_identities() -> None:
+        put(IDENTITIES, found.identities)
+        write_evidence(night, too_many)
+
+    together(
+        write_identities,
+        partial(put, VIOLATIONS, found.violations),
+        partial(put, CREATED_PROFILES, found.created_profiles),
+    )
+    put(SET_PROFILES, found.set_profiles)  # last: with them this step is done
 
 
 def reason_for_all(night: Night) -> str | None:

@@ -55,7 +55,8 @@ class Progress:
         if self._live is not None:
             self._live.console.print(line, highlight=False, markup=False)
         else:
-            print(line, file=self.out, flush=True)
+            # In one piece: another thread may have something to say, too.
+            print(f"{line}\n", end="", file=self.out, flush=True)
 
     def _show(self) -> None:
         """Show the innermost stage, live, if this is a terminal; take it away after the last."""

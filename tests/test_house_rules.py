@@ -222,13 +222,18 @@ def test_a_table_has_one_writer_and_says_which(declared: Table) -> None:
 
 
 def committed(job: str) -> set[str]:
-    """The tables whose constants a job's functions hand to a writing call."""
+    """The tables whose constants a job's functions hand to a writing call, or to one that is put
+    together for later."""
     written = set()
     for call in ast.walk(Source(job, (ROOT / "jobs" / f"{job}.py").read_text()).tree):
-        if isinstance(call, ast.Call) and call.args and isinstance(call.args[0], ast.Name):
-            verb = ast.unparse(call.func).rpartition(".")[2]
-            if verb in ("append", "append_rows", "replace", "update", "put"):
-                written.add(call.args[0].id)
+        if not isinstance(call, ast.Call):
+            continue
+        said = [call.func, *call.args]
+        if ast.unparse(call.func) == "partial":
+            said = said[1:]
+        verb = ast.unparse(said[0]).rpartition(".")[2]
+        if verb in ("append", "append_rows", "replace", "update", "put"):
+            written |= {arg.id for arg in said[1:2] if isinstance(arg, ast.Name)}
     # What follows from events is written in a loop, by the one job whose they are.
     accounts = {"account_observations", "account_activity"}
     optional = {*accounts, "activity", "consent_observations", "identify_calls"}

@@ -15,9 +15,11 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -376,7 +378,7 @@ class Lake:
     """The lake as a run sees it: declared tables, read at versions, written once.
 
     ``before_commit`` is called with the name of each commit before it is made (the lease is
-    checked there) and ``after_commit`` after it.
+    checked there) and ``after_commit`` after it. Several threads may write, each its own tables.
     """
 
     spark: SparkSession
@@ -385,6 +387,7 @@ class Lake:
     before_commit: Callable[[str], None]
     after_commit: Callable[[str, str], None]
     notes: dict[str, Any] = field(default_factory=dict)
+    _storing: dict[str, Lock] = field(default_factory=lambda: defaultdict(Lock))
 
     def read(self, table: Table, version: int | None = None) -> DataFrame:
         """The table at a version (default: newest); no rows where it does not exist yet.
@@ -530,23 +533,25 @@ class Lake:
         return f"{self.tables.scratch_folder}/{self.run}/{name}.json"
 
     def _stored(self, name: str, write: Callable[[Objects, str], Stored]) -> Stored:
-        """The files that are stored under this name, written now if they are not yet."""
-        store, listed = self._store, self._listed(name)
-        files = stored(store, listed)
-        verb = "kept"
-        if files is None:
-            verb = "wrote"
-            try:
-                files = write(store, f"{listed.removesuffix('.json')}/{_own_name()}")
-            except LakeError:
-                raise
-            except Exception as failure:
-                raise CommitError(
-                    f"_{name}: this run could not store its rows ({kinds(failure)}). Run again."
-                ) from failure
-            self.before_commit(f"_{name}")
-            store_list(store, listed, files)
-        self.after_commit(f"_{name}", verb)
+        """The files that are stored under this name, written now if they are not yet, once
+        however many threads ask."""
+        with self._storing[name]:
+            store, listed = self._store, self._listed(name)
+            files = stored(store, listed)
+            verb = "kept"
+            if files is None:
+                verb = "wrote"
+                try:
+                    files = write(store, f"{listed.removesuffix('.json')}/{_own_name()}")
+                except LakeError:
+                    raise
+                except Exception as failure:
+                    raise CommitError(
+                        f"_{name}: this run could not store its rows ({kinds(failure)}). Run again."
+                    ) from failure
+                self.before_commit(f"_{name}")
+                store_list(store, listed, files)
+            self.after_commit(f"_{name}", verb)
         return files
 
     @property

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
 from itertools import chain
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
@@ -99,21 +100,41 @@ def written(rows: Storable, store: Objects, layout: Layout) -> list[File]:
     else:
         frame = rows
     columns = "uri string, rows bigint, size bigint, partition string, statistics string"
-    with _batches(frame.sparkSession, long_rows=layout.long_rows):
+    with _batches.of(frame.sparkSession, long_rows=layout.long_rows):
         found = frame.mapInArrow(write, columns).collect()
     return sorted((File(*row) for row in found), key=lambda file: file.uri)
 
 
-@contextmanager
-def _batches(spark: SparkSession, *, long_rows: bool) -> Iterator[None]:
-    """While it lasts, batches of rows that are not long are bounded by their number alone."""
-    bound = str(spark.conf.get(_BATCH_BYTES))
-    if not long_rows:
-        spark.conf.set(_BATCH_BYTES, _NO_BOUND)
-    try:
-        yield
-    finally:
-        spark.conf.set(_BATCH_BYTES, bound)
+class _Batches:
+    """Whether batches that go to workers are bounded in bytes: one setting for all that a session
+    writes at the same time, so they are while any of it has long rows."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._under_way: list[bool] = []
+        self._bound = ""
+
+    @contextmanager
+    def of(self, spark: SparkSession, *, long_rows: bool) -> Iterator[None]:
+        """While it lasts, rows like these are written."""
+        with self._lock:
+            if not self._under_way:
+                self._bound = str(spark.conf.get(_BATCH_BYTES))
+            self._under_way.append(long_rows)
+            self._set(spark)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._under_way.remove(long_rows)
+                self._set(spark)
+
+    def _set(self, spark: SparkSession) -> None:
+        all_short = self._under_way and not any(self._under_way)
+        spark.conf.set(_BATCH_BYTES, _NO_BOUND if all_short else self._bound)
+
+
+_batches: Final = _Batches()
 
 
 def files_of(

@@ -7,7 +7,7 @@ severity says: what is not known to hold is not published.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from numbers import Real
@@ -64,7 +64,7 @@ class Gate:
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(_AT_A_TIME)
-        self._shown: list[tuple[Candidate, Future[list[Tally | None]]]] = []
+        self._shown: dict[str, tuple[Candidate, Future[list[Tally | None]]]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -72,20 +72,25 @@ class Gate:
     def __exit__(self, *_raised: object) -> None:
         self._pool.shutdown(cancel_futures=True)
 
+    @property
+    def shown(self) -> Collection[str]:
+        """The names of the tables that were shown."""
+        return self._shown.keys()
+
     def show(self, candidates: Iterable[Candidate]) -> None:
-        """Begin to count these."""
+        """Begin to count these. Any thread may show some."""
         for one in candidates:
-            self._shown.append((one, self._pool.submit(_counts, one.rows, one.suite)))
+            self._shown[one.table] = one, self._pool.submit(_counts, one.rows, one.suite)
 
     def verdicts(self) -> list[Verdict]:
-        """A verdict for each expectation of each candidate, in the order they were shown.
+        """A verdict for each expectation of each candidate, in the order of the tables' names.
 
         Raises nothing of Spark's or Great Expectations'.
         """
         with judge.quiet():
             return [
-                _verdict(one.table, expectation, one.rows, tally)
-                for one, counts in self._shown
+                _verdict(table, expectation, one.rows, tally)
+                for table, (one, counts) in sorted(self._shown.items())
                 for expectation, tally in zip(one.suite.expectations, counts.result(), strict=True)
             ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ from lake.io import delta, files
 from lake.io.delta import Lake, Tables, Transaction
 from lake.io.files import Layout, bodies, statistics, written
 from lake.io.objects import LocalObjects
+from lake.parallel import together
 from lake.schema import Column, Table
 
 CALLS = Table(
@@ -237,6 +239,22 @@ def test_batches_of_long_rows_are_bounded_in_bytes_too(
     assert max(found) <= 10 if long_rows else found == [100]
 
 
+def test_batches_are_bounded_while_anything_written_has_long_rows(spark: SparkSession) -> None:
+    key = "spark.sql.execution.arrow.maxBytesPerBatch"
+    bound = str(spark.conf.get(key))
+    seen = []
+    with files._batches.of(spark, long_rows=False):
+        seen.append(spark.conf.get(key))
+        with files._batches.of(spark, long_rows=True):
+            seen.append(spark.conf.get(key))
+            with files._batches.of(spark, long_rows=False):
+                seen.append(spark.conf.get(key))
+        seen.append(spark.conf.get(key))
+
+    assert seen == [files._NO_BOUND, bound, bound, files._NO_BOUND]
+    assert spark.conf.get(key) == bound
+
+
 def test_two_writers_of_one_table_never_meet(spark: SparkSession, tmp_path: Path) -> None:
     lake = lake_at(spark, tmp_path)
     first = {f.uri for f in lake._files(CALLS, calls(spark))}
@@ -256,6 +274,18 @@ def test_scratch_is_whole_or_not_there(spark: SparkSession, tmp_path: Path) -> N
     (tmp_path / "_scratch/00000001/calls.json").unlink()
     assert lake.scratch("calls", calls(spark, 1)).rows == 1
     assert content(kept.frame) == content(frame), "no writer touches another's files"
+
+
+def test_rows_are_stored_once_however_many_threads_ask(spark: SparkSession, tmp_path: Path) -> None:
+    told: list[tuple[str, str]] = []
+    lake = lake_at(spark, tmp_path)
+    lake.after_commit = lambda *said: told.append(said)
+    asked = [partial(lake.scratch, "calls", calls(spark, n)) for n in (20, 20, 1, 1)]
+
+    found = together(*asked)
+
+    assert [verb for _, verb in sorted(told)] == ["kept", "kept", "kept", "wrote"]
+    assert len({kept.files for kept in found}) == 1
 
 
 def test_a_folder_may_have_any_name(spark: SparkSession, tmp_path: Path) -> None:
