@@ -54,7 +54,8 @@ def night(config: Path, *, told: bool = False) -> dict[str, Any]:
     """One night by the command; its record, with the CPU of each stage and of each table.
 
     The command says when it has written a table; what was used since it last said so is that
-    table's. ``told`` shows its lines.
+    table's, and of tables that are written at the same time the one's that was written next.
+    ``told`` shows its lines.
     """
     command = [str(Path(sys.executable).with_name("profile-lake")), "run", "--config", str(config)]
     spent: dict[str, float] = {}

@@ -66,10 +66,11 @@ SHOP_IDENTITY: Mapping[str, Any] = {
     "blocked": {"values": ["noreply@example.com"]},
 }
 
-#: Tiny data in few tasks; plans of a few hundred rows are not worth compiling.
+#: Tiny data in few tasks; for a few hundred rows neither plans nor expressions are compiled.
 SMALL = {
     "spark.sql.shuffle.partitions": "2",
     "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
 }
 
 Row = tuple[Any, ...]
