@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyspark.sql import Column
 
 RECEIVED_AT = "received_at"
@@ -35,6 +36,15 @@ def _order(received: Column, timestamp: Column, message_id: Column, clock: str) 
     happened = F.coalesce(timestamp, received)
     times = (received, happened) if clock == RECEIVED_AT else (happened, received)
     return F.struct(times[0].alias("a"), times[1].alias("b"), message_id.alias("message_id"))
+
+
+def times_of(moments: pa.StructArray, clock: str) -> tuple[pa.Array, pa.Array]:
+    """The clock's time and the other of Arrow's moments, as `order_of` compares them."""
+    import pyarrow.compute as pc
+
+    received = moments.field("received_at")
+    happened = pc.coalesce(moments.field("timestamp"), received)
+    return (received, happened) if clock == RECEIVED_AT else (happened, received)
 
 
 def in_order(moment: str, clock: str) -> Column:

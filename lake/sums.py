@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lake.clock import RECEIVED_AT, moment
+from lake.clock import moment, times_of
 from lake.frames import WorkerRows
 
 if TYPE_CHECKING:
@@ -225,9 +225,6 @@ class _Groups:
 def _extreme(moments: pa.StructArray, groups: _Groups, clock: str, *, least: bool) -> Numbers:
     """The row of each group whose moment is the ``least``, or else the greatest, as
     `lake.clock.order_of` has it; of a null moment only where the group has no other."""
-    received = moments.field("received_at")
-    happened = pc.coalesce(moments.field("timestamp"), received)
-    times = (received, happened) if clock == RECEIVED_AT else (happened, received)
     reduced, worst = (
         (np.minimum, np.iinfo(np.int64).max) if least else (np.maximum, np.iinfo(np.int64).min)
     )
@@ -237,7 +234,7 @@ def _extreme(moments: pa.StructArray, groups: _Groups, clock: str, *, least: boo
         return groups.of_rows(numbers == np.repeat(best, groups.sizes))
 
     valid = moments.is_valid()
-    for time in times:
+    for time in times_of(moments, clock):
         known = pc.if_else(valid, time.cast(pa.int64()), int(worst))
         groups = kept_by(known.to_numpy()[groups.rows], groups)
         if len(groups.rows) == len(groups.sizes):

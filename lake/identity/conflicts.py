@@ -1,33 +1,35 @@
-"""The raw components that need order, resolved one at a time by the pure rules.
+"""The raw components, resolved one at a time by the pure rules.
 
-    components ─► limits that bind? ─ no ─► one set created its profile? ─ yes ─► no further work
+    components ─► limits that bind? ─ no ─► one set created its profile? ─ yes ─► founded()
                           │                                  └─ no ─► grown() ─► how it merged
                           └─ yes ─► sightings in order ─► resolve() ─► profiles, violations
 
 Two sets in different raw components never influence each other, so components are also what the
-work is divided by. A component goes through `lake.identity.resolve` whole, as a stream of its
-sightings in order; a task holds one component at a time.
+work is divided by. One comes to a task whole, its sightings in order; a task holds one component,
+or some `_ROWS` sightings of smaller ones.
 
 Where a rule may bind every sighting is sent, not only a set's first: with windows and at the
 mapping cap a later day can matter, and each day a rule binds has its own row in `violations`.
 (Without windows and caps only first sightings could change who is who: what a call lost once, it
-loses again, since profiles only grow.) Of a clean component that more than one set created, only
-how it merged is to be told, and first sightings tell it.
+loses again, since profiles only grow.) Of a clean component only who founded it and how it merged
+is to be told, and first sightings tell it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
-from lake import sums
-from lake.clock import RECEIVED_AT, order_of
+from lake.clock import order_of, times_of
 from lake.frames import WorkerRows, without_cycles
 from lake.identity.ids import profile_id
 from lake.identity.resolve import (
@@ -38,6 +40,7 @@ from lake.identity.resolve import (
     Sighting,
     Strategy,
     Window,
+    founded,
     grown,
     resolve,
 )
@@ -78,6 +81,8 @@ _TELLS = {
     SET: ("component", "identity_set", "profile_id", "segment_id"),
     VIOLATION: ("component", "identity_set", "day", "type", "value", "reason", "rule", "apart"),
 }
+#: What is told of each merge in a path.
+_STEP = ("segment_id", "identity_set", "moment")
 _ROWS = 20_000
 #: Merges that are told of one part; of more, the first and the last. More than the usual cap.
 MOST_STEPS = 128
@@ -160,39 +165,24 @@ def _limit(rules: Rules, *, ever: bool = False) -> Column:
 
 
 def ordered_sightings(
-    sightings: DataFrame, in_conflict: DataFrame, merged: DataFrame, clock: str
+    sightings: DataFrame, in_conflict: DataFrame, clean: DataFrame, clock: str
 ) -> DataFrame:
-    """What the rules need of components, a row a set and day, in order within each.
+    """What the rules need of components, in order within each: (component, identity_set, day,
+    first, linking).
 
-    ``sightings``: those of ``in_conflict``, of any batches. ``in_conflict`` and ``merged``: the
-    sets of components where a rule may bind, and of clean ones that more than one set created,
-    each with component, first moment and linking identifiers; of the latter only first sightings
-    are sent, which have no day. A partition holds whole components.
+    ``sightings``: those of ``in_conflict``, of any batches. ``in_conflict`` and ``clean``: the
+    sets of components where a rule may bind, and of all others, each with component, first moment
+    and linking identifiers; of the latter only first sightings are sent, which have no day. A
+    partition holds whole components. One shuffle and a sort, beside the join.
     """
-    carried = dict.fromkeys(("component", "linking"), sums.SAME)
-    own = sightings.join(in_conflict.drop("first"), "identity_set")
-    every = sums.added_up(own, ["identity_set", "day"], clock, carried).as_frame()
-    every = every.select("identity_set", "day", "first", *carried)
-    first = merged.withColumn("day", F.lit(None).cast("date"))
+    columns = ("component", "identity_set", "day", "first", "linking")
+    every = sightings.join(in_conflict.drop("first"), "identity_set").select(*columns)
+    first = clean.withColumn("day", F.lit(None).cast("date")).select(*columns)
     order = order_of("first.", clock)
     return (
         every.unionByName(first)
-        .select(
-            "component",
-            "identity_set",
-            "day",
-            F.unix_micros(order["a"]).alias("at"),
-            F.unix_micros(order["b"]).alias("tie"),
-            F.col("first.message_id").alias("message_id"),
-            F.col("first.timestamp").isNotNull().alias("is_timed"),
-            F.col("first.source").alias("source"),
-            F.col("first.type").alias("call"),
-            F.col("first.event").alias("event"),
-            F.col("linking.type").alias("types"),
-            F.col("linking.value").alias("values"),
-        )
         .repartition("component")
-        .sortWithinPartitions("component", "at", "tie", "message_id")
+        .sortWithinPartitions("component", order["a"], order["b"], order["message_id"])
     )
 
 
@@ -217,46 +207,130 @@ def resolved(sightings: DataFrame, judge: Judge) -> WorkerRows:
 
 
 def _stream(judge: Judge, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    outcome = Outcome(judge)
     with without_cycles():
-        for component, sightings in _components(batches):
-            is_clean = sightings[0].order[-1] is None
-            answer = (grown if is_clean else resolve)(sightings, judge.rules)
-            outcome.add(answer, component)
-            if outcome.size >= _ROWS:
-                yield from outcome.batches()
-                outcome = Outcome(judge)
-        yield from outcome.batches()
+        for table in _whole_components(batches):
+            ordered = _Ordered(table, judge.clock)
+            outcome = Outcome(judge, ordered)
+            for component, rows, creators in ordered.components():
+                is_clean = ordered.is_clean(rows)
+                if is_clean and (creators == 1 or judge.rules.strategy is Strategy.LATEST_WINS):
+                    outcome.add_alone(rows, component)
+                else:
+                    rule = grown if is_clean else resolve
+                    outcome.add(rule(ordered.sightings(rows), judge.rules), component)
+            yield from outcome.batches()
 
 
-def _components(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, list[Sighting]]]:
-    """Each component with its sightings; rows of one component follow each other.
-
-    A sighting's order goes on, after what tells calls apart, with what else is known of the call,
-    and ends in the day: the number of days since 1970, only to be handed on, so it is not made a
-    date.
-    """
-    now: int | None = None
-    held: list[Sighting] = []
-    for batch in batches:
-        identifiers = list(zip(_flat(batch["types"]), _flat(batch["values"]), strict=True))
+def _whole_components(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """The rows, which come by component, in tables of some `_ROWS` that end where one does."""
+    held: list[pa.RecordBatch] = []
+    count = 0
+    for batch in filter(len, batches):
         end = 0
-        known = ("component", "identity_set", "at", "tie", "message_id", "is_timed", "source")
-        columns = [_plain(batch[name]) for name in known]
-        columns += [batch["call"].to_pylist(), batch["event"].to_pylist()]
-        columns += [batch["day"].cast(pa.int32()).to_pylist()]
-        sizes = _plain(pc.list_value_length(batch["types"]))
-        for component, key, at, *call, size in zip(*columns, sizes, strict=True):
-            if component != now and held:
-                assert now is not None
-                yield now, held
-                held = []
-            now, start, end = component, end, end + size
-            own = tuple(identifiers[start:end])
-            held.append(Sighting(key, at, (at, *call), own))
+        if count >= _ROWS:
+            last = held[-1]["component"][-1].as_py()
+            end = int(np.searchsorted(batch["component"].to_numpy(), last, side="right"))
+            if end < len(batch):
+                yield pa.Table.from_batches([*held, batch.slice(0, end)])
+                held, count = [], 0
+            else:
+                end = 0
+        held.append(batch.slice(end))
+        count += len(batch) - end
     if held:
-        assert now is not None
-        yield now, held
+        yield pa.Table.from_batches(held)
+
+
+class _Ordered:
+    """Rows of whole components, the sightings of each in order.
+
+    What is only handed on is not made Python's own: a set goes by its place among ``sets``, a
+    moment by the number of its row.
+    """
+
+    def __init__(self, table: pa.Table, clock: str) -> None:
+        column = {name: table.column(name).combine_chunks() for name in table.column_names}
+        self._components = column["component"].to_numpy()
+        encoded = column["identity_set"].dictionary_encode()
+        self.sets, self._sets = _plain(encoded.indices), encoded.dictionary
+        self._moments = column["first"].cast(arrow_type(MOMENT_TYPE))
+        at, tie = (_plain(time.cast(pa.int64())) for time in times_of(self._moments, clock))
+        message_ids = _plain(self._moments.field("message_id"))
+        # Days since 1970, only to be handed on, so they are not made dates.
+        days = column["day"].cast(pa.int32()).to_pylist()
+        self._orders = list(zip(at, tie, message_ids, range(len(days)), days, strict=True))
+        sizes = pc.list_value_length(column["linking"]).to_numpy()
+        self._ends = [0, *np.cumsum(sizes).tolist()]
+        self._rows = np.repeat(np.arange(len(sizes)), sizes)
+        linking = column["linking"].flatten()
+        # An identifier has one key. Made once, it is compared and hashed at less cost too.
+        keys = linking.field("key").to_numpy()
+        _, first, number = np.unique(keys, return_index=True, return_inverse=True)
+        own = linking.take(pa.array(first))
+        kinds = map(sys.intern, _plain(own.field("type")))
+        names = list(zip(kinds, _plain(own.field("value")), strict=True))
+        self._identifiers = [names[each] for each in number.tolist()]
+        self._is_new = self._rows[first][number] == self._rows
+
+    def components(self) -> Iterator[tuple[int, range, int]]:
+        """Each component, its rows, and how many of them created a profile.
+
+        A set created one exactly if none of its identifiers was seen in an earlier set. The first
+        of these *creators* made the profile that stands: a rebuild from nothing gives the same id,
+        and it changes only to an older founder's. With one creator nothing was ever merged.
+        """
+        count = len(self._components)
+        changes = self._components[1:] != self._components[:-1]
+        starts = np.flatnonzero(np.concatenate(([True], changes)))
+        creates = np.bincount(self._rows[~self._is_new], minlength=count) == 0
+        creators = np.add.reduceat(creates.astype(np.int64), starts).tolist()
+        ends = [*starts[1:].tolist(), count]
+        every = zip(self._components[starts].tolist(), starts.tolist(), ends, creators, strict=True)
+        for component, start, end, created in every:
+            yield component, range(start, end), created
+
+    def new(self, rows: range) -> Iterator[tuple[Identifier, int]]:
+        """Each identifier of a component, and the first row that has it."""
+        own = slice(self._ends[rows.start], self._ends[rows.stop])
+        rows_of, new = self._rows[own].tolist(), self._is_new[own].tolist()
+        every = zip(self._identifiers[own], rows_of, new, strict=True)
+        return ((identifier, row) for identifier, row, is_new in every if is_new)
+
+    def is_clean(self, rows: range) -> bool:
+        """Whether these are of a component where no rule can bind."""
+        return self._orders[rows[0]][-1] is None
+
+    def carried(self, row: int) -> tuple[Identifier, ...]:
+        """The identifiers of a row's set."""
+        return tuple(self._identifiers[self._ends[row] : self._ends[row + 1]])
+
+    def sightings(self, rows: range) -> list[Sighting]:
+        """Each set on each day once, by the first of its rows.
+
+        A sighting's order goes on, after what tells calls apart, with the number of its row and
+        the day.
+        """
+        first: dict[tuple[int, int | None], Sighting] = {}
+        for row in rows:
+            key, order = self.sets[row], self._orders[row]
+            if (key, order[-1]) not in first:
+                first[key, order[-1]] = Sighting(key, order[0], order, self.carried(row))
+        return list(first.values())
+
+    def column(self, name: str, told: Sequence[Any]) -> pa.Array:
+        """A column of the outcome, of what is told of it."""
+        if name == "identity_set":
+            return self._sets.take(pa.array(told, pa.int64()))
+        if name == "moment":
+            return self._moments.take(pa.array(told, pa.int64()))
+        if name == "path":
+            steps = list(chain.from_iterable(told))
+            parts = zip(*steps, strict=True) if steps else repeat((), len(_STEP))
+            columns = [self.column(*each) for each in zip(_STEP, parts, strict=True)]
+            ends = np.cumsum([0, *map(len, told)], dtype=np.int32)
+            values = pa.StructArray.from_arrays(columns, list(_STEP))
+            return pa.ListArray.from_arrays(pa.array(ends), values).cast(_ARROW.field(name).type)
+        return pa.array(told, _ARROW.field(name).type)
 
 
 def _plain(column: pa.Array) -> list[Any]:
@@ -264,32 +338,33 @@ def _plain(column: pa.Array) -> list[Any]:
     return column.to_numpy(zero_copy_only=False).tolist()  # type: ignore[no-any-return]
 
 
-def _flat(lists: pa.ListArray) -> list[Any]:
-    return _plain(lists.flatten())
-
-
 class Outcome:
     """Resolutions as rows of the four kinds, each with the columns that it tells."""
 
-    def __init__(self, judge: Judge) -> None:
+    def __init__(self, judge: Judge, ordered: _Ordered) -> None:
         self.judge = judge
+        self.ordered = ordered
         self.rows: dict[str, list[tuple[Any, ...]]] = {kind: [] for kind in _TELLS}
 
-    @property
-    def size(self) -> int:
-        """How many rows there are."""
-        return sum(map(len, self.rows.values()))
+    def add_alone(self, rows: range, component: int) -> None:
+        """Tell the one profile of a clean component in which nothing merged."""
+        place, founder = founded(list(map(self.ordered.carried, rows)), self.judge.rules)
+        own, sets, row = profile_id(self.judge.space, *founder), self.ordered.sets, rows[place]
+        self.rows[CREATED].append((component, sets[row], *founder, own, own, row, ()))
+        self.rows[IDENTIFIER].extend(
+            (component, kind, value, own, own, at) for (kind, value), at in self.ordered.new(rows)
+        )
+        self.rows[SET].extend((component, sets[each], own, own) for each in rows)
 
     def add(self, resolution: Resolution, component: int) -> None:
         """Tell the sets, identifiers, created profiles and violations of one component."""
-        space, clock = self.judge.space, self.judge.clock
         founders = {part.founder for p in resolution.profiles for part in p.parts}
-        segments = {founder: profile_id(space, *founder) for founder in founders}
+        segments = {founder: profile_id(self.judge.space, *founder) for founder in founders}
         ids = [segments[profile.founder] for profile in resolution.profiles]
         for own, profile in zip(ids, resolution.profiles, strict=True):
-            self.rows[CREATED].extend(_created(profile, component, segments, clock))
+            self.rows[CREATED].extend(_created(profile, component, segments))
             self.rows[IDENTIFIER].extend(
-                (component, kind, value, own, segments[part], _moment(sighting, clock))
+                (component, kind, value, own, segments[part], _row(sighting))
                 for (kind, value), part, sighting in profile.mapped
             )
         self.rows[SET].extend(
@@ -309,7 +384,7 @@ class Outcome:
                 told = dict(zip(_TELLS[kind], zip(*rows, strict=True), strict=True))
                 told["kind"] = (kind,) * len(rows)
                 arrays = [
-                    pa.array(told[f.name], f.type)
+                    self.ordered.column(f.name, told[f.name])
                     if f.name in told
                     else pa.nulls(len(rows), f.type)
                     for f in _ARROW
@@ -318,20 +393,16 @@ class Outcome:
 
 
 def _created(
-    profile: Profile, component: int, segments: dict[Identifier, str], clock: str
+    profile: Profile, component: int, segments: dict[Identifier, str]
 ) -> Iterator[tuple[Any, ...]]:
     """A row for each part: who founded it, the call that created it, and where it went."""
     root = segments[profile.founder]
     for (founder, created), merges in paths(profile):
         path = [
-            {
-                "segment_id": segments[merge.into],
-                "identity_set": merge.sighting.identity_set,
-                "moment": _moment(merge.sighting, clock),
-            }
+            (segments[merge.into], merge.sighting.identity_set, _row(merge.sighting))
             for merge in merges
         ]
-        key, moment = created.identity_set, _moment(created, clock)
+        key, moment = created.identity_set, _row(created)
         yield component, key, *founder, root, segments[founder], moment, path
 
 
@@ -355,15 +426,6 @@ def paths(profile: Profile) -> Iterator[tuple[Part, list[Merge]]]:
         yield part, path
 
 
-def _moment(sighting: Sighting, clock: str) -> dict[str, Any]:
-    """The first call of a sighting as MOMENT has it."""
-    at, tie, message, is_timed, source, call, event, _ = sighting.order
-    received, happened = (at, tie) if clock == RECEIVED_AT else (tie, at)
-    return {
-        "received_at": received,
-        "timestamp": happened if is_timed else None,
-        "message_id": message,
-        "source": source,
-        "type": call,
-        "event": event,
-    }
+def _row(sighting: Sighting) -> int:
+    """The row of a sighting, where its moment stands."""
+    return sighting.order[-2]  # type: ignore[no-any-return]

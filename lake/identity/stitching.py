@@ -1,6 +1,6 @@
 """From identity sets to profiles: guards, links, raw components, and who is one person.
 
-    sets ─► identifiers ─► guards ─► links ─► edges ─► components ─► founders ─► profiles
+    sets ─► identifiers ─► guards ─► links ─► edges ─► components ─► profiles
 
 Every function takes frames and gives a frame; the job that calls them says what is stored where.
 A *graph key* is an identifier's 64-bit key, unless two identifiers share it: then each gets a
@@ -10,23 +10,21 @@ key of its own, because keys come from clients, who can craft a pair that collid
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
 from lake import sums
-from lake.clock import order_of
 from lake.identity.guards import REASONS
-from lake.identity.ids import identifier_key, identifier_key_column, profile_id_column
-from lake.tables import IDENTIFIERS_TYPE, MOMENT_TYPE, PATH_TYPE
+from lake.identity.ids import identifier_key, identifier_key_column
+from lake.tables import IDENTIFIERS_TYPE, MOMENT_TYPE
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
     from lake.frames import WorkerRows
-    from lake.identity.resolve import Rules
     from lake.identity.resolve.model import Pair
 
 
@@ -152,25 +150,6 @@ def edges(links: DataFrame) -> DataFrame:
     )
 
 
-def rank_of(kind: Column, priority: Sequence[str]) -> Column:
-    """The place of an identifier type; types that ``priority`` does not list share the last."""
-    ranks = F.create_map(*[F.lit(x) for i, name in enumerate(priority) for x in (name, i)])
-    return F.coalesce(F.try_element_at(ranks, kind), F.lit(len(priority)))
-
-
-def strongest(linking: Column, priority: Sequence[str]) -> Column:
-    """The highest-priority identifier of an array: (rank, type, value).
-
-    Types that ``priority`` does not list follow alphabetically; equal types by smallest value.
-    """
-
-    def ranked(i: Column) -> Column:
-        rank = rank_of(i["type"], priority)
-        return F.struct(rank.alias("rank"), i["type"].alias("type"), i["value"].alias("value"))
-
-    return F.array_min(F.transform(linking, ranked))
-
-
 def set_components(links: DataFrame, components: DataFrame) -> DataFrame:
     """Each linking set with its raw component: (identity_set, first, linking, component)."""
     hub = F.element_at("linking.key", 1)
@@ -189,54 +168,6 @@ def override_edges(spark: SparkSession, pairs: Sequence[Pair]) -> DataFrame:
     return spark.createDataFrame(keys, "a bigint, b bigint")
 
 
-class Naming(NamedTuple):
-    """What gives a profile its id: the space, the types by priority, the clock that orders."""
-
-    space: str
-    priority: tuple[str, ...]
-    clock: str
-
-
-def founded(set_components: DataFrame, linked: DataFrame, naming: Naming) -> DataFrame:
-    """The profile of each clean raw component, and who founded it: (component, profile_id, type,
-    value, identity_set, moment, creators).
-
-    A set created a profile exactly if none of its identifiers was seen in an earlier set, which
-    is: its first call was the first of them all. The first of these *creators* made the profile
-    that stands, and its strongest identifier founded it: a rebuild from nothing gives the same
-    id, and it changes only to an older founder's. With one creator nothing was ever merged.
-    """
-    introduced = (
-        linked.where("component is not null")
-        .groupBy(F.col("first.message_id").alias("message_id"))
-        .agg(F.count(F.lit(1)).alias("introduced"))
-    )
-    creators = (
-        set_components.withColumn("message_id", F.col("first.message_id"))
-        .join(introduced, "message_id")
-        .where(F.size("linking") == F.col("introduced"))
-        .select(
-            *("component", "identity_set", "first"),
-            strongest(F.col("linking"), naming.priority).alias("founder"),
-        )
-    )
-    oldest = {"founder": sums.OF_FIRST, "identity_set": sums.OF_FIRST}
-    kind, value = F.col("founder.type"), F.col("founder.value")
-    return (
-        sums.added_up(creators, ["component"], naming.clock, oldest)
-        .as_frame()
-        .select(
-            "component",
-            profile_id_column(naming.space, kind, value).alias("profile_id"),
-            kind.alias("type"),
-            value.alias("value"),
-            "identity_set",
-            F.col("first").alias("moment"),
-            F.col("calls").alias("creators"),
-        )
-    )
-
-
 def linked_identifiers(
     identifiers: DataFrame, exceptions: DataFrame | None, components: DataFrame
 ) -> DataFrame:
@@ -252,58 +183,18 @@ def linked_identifiers(
     return keyed.join(components, unguarded, "left").drop("node")
 
 
-def founded_by_person(
-    set_components: DataFrame, linked: DataFrame, rules: Rules, naming: Naming
-) -> DataFrame:
-    """The same under latest_wins: the first-seen identifier of a unique type founds, if any.
-
-    So whoever logs in on a device that was there first does not inherit the id of the person who
-    used it before; see `lake.identity.resolve.latest_wins`. Nothing merges there.
-    """
-    unique = [kind for kind, limit in rules.limits.items() if limit.count == 1]
-    order = order_of("first.", naming.clock)
-    rank = rank_of(F.col("type"), naming.priority)
-    person = F.struct("type", "value", F.col("first").alias("moment"))
-    persons = (
-        linked.where(F.col("component").isNotNull() & F.col("type").isin(unique))
-        .groupBy("component")
-        .agg(F.min_by(person, F.struct(order, rank, "type", "value")).alias("i"))
-        .select(F.col("component").alias("own"), F.col("i.moment.message_id"), "i")
-    )
-    carriers = set_components.select("identity_set", F.col("first.message_id").alias("message_id"))
-    persons = persons.join(carriers, "message_id").select("own", "i", "identity_set")
-    named = founded(set_components, linked, naming).withColumnsRenamed(
-        {name: f"old_{name}" for name in ("profile_id", "type", "value", "identity_set", "moment")}
-    )
-    own = profile_id_column(naming.space, F.col("i.type"), F.col("i.value"))
-    return named.join(persons, F.col("component") == F.col("own"), "left").select(
-        "component",
-        F.coalesce(own, "old_profile_id").alias("profile_id"),
-        F.coalesce("i.type", "old_type").alias("type"),
-        F.coalesce("i.value", "old_value").alias("value"),
-        F.coalesce("identity_set", "old_identity_set").alias("identity_set"),
-        F.coalesce("i.moment", "old_moment").alias("moment"),
-        F.lit(1).cast("bigint").alias("creators"),
-    )
-
-
-def identities(
-    linked: DataFrame, founded: DataFrame, resolved: DataFrame, contested: DataFrame
-) -> DataFrame:
+def identities(linked: DataFrame, resolved: DataFrame, contested: DataFrame) -> DataFrame:
     """Every identifier with its component and profile: the columns of ``identities``.
 
-    ``founded`` names the profiles of components that one set created, ``resolved`` those of the
-    identifiers of all others; ``contested``: the components in which a rule may bind. A guarded
-    identifier is listed with neither. One without totals has no row.
+    ``resolved`` names the profiles; ``contested``: the components in which a rule may bind. A
+    guarded identifier is listed with neither. One without totals has no row.
     """
     bound = F.broadcast(contested.select("component", F.lit(True).alias("bound")))  # noqa: FBT003
     own = resolved.where("kind = 'identifier'").select(
-        "type", "value", F.col("profile_id").alias("own"), "segment_id", "moment"
+        "type", "value", "profile_id", "segment_id", F.col("moment").alias("mapped")
     )
-    alone = F.when(F.col("own").isNull(), F.col("profile_id"))
     return (
         linked.where("calls is not null")
-        .join(founded.select("component", "profile_id"), "component", "left")
         .join(bound, "component", "left")
         .join(own, ["type", "value"], "left")
         .select(
@@ -312,9 +203,9 @@ def identities(
             "identifier_key",
             "graph_key",
             "component",
-            F.coalesce("own", "profile_id").alias("profile_id"),
-            F.coalesce("segment_id", alone).alias("segment_id"),
-            F.coalesce("moment", F.when(alone.isNotNull(), F.col("first"))).alias("mapped"),
+            "profile_id",
+            "segment_id",
+            "mapped",
             "guard",
             F.coalesce("bound", F.lit(False)).alias("contested"),  # noqa: FBT003
             "first",
@@ -324,29 +215,16 @@ def identities(
     )
 
 
-def set_profiles(set_components: DataFrame, founded: DataFrame, resolved: DataFrame) -> DataFrame:
-    """Which profile each set belongs to: (identity_set, profile_id, segment_id).
-
-    ``set_components`` and ``founded``: of components that one set created.
-    """
-    alone = set_components.join(founded.select("component", "profile_id"), "component").select(
-        "identity_set", "profile_id", F.col("profile_id").alias("segment_id")
-    )
-    others = resolved.where("kind = 'set'").select("identity_set", "profile_id", "segment_id")
-    return alone.unionByName(others)
+def set_profiles(resolved: DataFrame) -> DataFrame:
+    """Which profile each set belongs to: (identity_set, profile_id, segment_id)."""
+    return resolved.where("kind = 'set'").select("identity_set", "profile_id", "segment_id")
 
 
-def created_profiles(founded: DataFrame, resolved: DataFrame) -> DataFrame:
+def created_profiles(resolved: DataFrame) -> DataFrame:
     """Every profile that was ever created, and the older ones it went into: the columns of
-    ``created_profiles``; ``founded`` and ``resolved`` as for `identities`."""
-    alone = founded.select(
-        "component", "profile_id", "type", "value", "identity_set", "moment",
-        F.col("profile_id").alias("segment_id"),
-        F.array().cast(PATH_TYPE).alias("path"),
-    )  # fmt: skip
-    both = alone.unionByName(resolved.where("kind = 'created'").select(*alone.columns))
+    ``created_profiles``."""
     merge = F.get("path", F.lit(0))
-    return both.select(
+    return resolved.where("kind = 'created'").select(
         "segment_id",
         "type",
         "value",

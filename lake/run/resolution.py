@@ -26,7 +26,7 @@ from lake.identity.components import (
     over_merged,
     repeated_nodes,
 )
-from lake.identity.resolve import Identifier, Rules, Strategy
+from lake.identity.resolve import Identifier, Rules
 from lake.run.rules import resolution_rules, sharing
 from lake.tables import VIOLATIONS
 
@@ -93,11 +93,6 @@ class Resolver:
         return resolution_rules(self.config)
 
     @property
-    def naming(self) -> stitching.Naming:
-        """What gives a profile its id."""
-        return stitching.Naming(self.config.space, self.rules.priority, self.clock)
-
-    @property
     def override_ends(self) -> list[Identifier]:
         """Every identifier that an override names."""
         pairs = (*self.rules.always_together, *self.rules.never_together)
@@ -122,26 +117,19 @@ class Resolver:
         contested = binding.frame
         bad = of_sets.join(F.broadcast(contested), "component", "left_semi")
         clean = of_sets.join(F.broadcast(contested), "component", "left_anti")
-        founded = self.store("founded", self._founded(clean, linked)).frame
-        alone, several = founded.where("creators = 1"), founded.where("creators > 1")
-        merged = clean.join(several, "component", "left_semi")
-        sightings = conflicts.ordered_sightings(facts.sightings, bad, merged, self.clock)
+        # Of stored rows Spark knows the size: few are sent to all sightings, and none need move.
+        bad = self.store("contested_sets", bad).frame
+        sightings = conflicts.ordered_sightings(facts.sightings, bad, clean, self.clock)
         judge = conflicts.Judge(self.rules, self.config.space, self.clock)
         outcome = self.store("resolved", conflicts.resolved(sightings, judge)).frame
         if binding.rows:
             self._check_limits(outcome)
         return Resolved(
-            stitching.identities(linked, alone, outcome, contested),
+            stitching.identities(linked, outcome, contested),
             self._violations(facts, exceptions, outcome),
-            stitching.set_profiles(clean, alone, outcome),
-            stitching.created_profiles(alone, outcome),
+            stitching.set_profiles(outcome),
+            stitching.created_profiles(outcome),
         )
-
-    def _founded(self, clean: DataFrame, linked: DataFrame) -> DataFrame:
-        """The profiles of clean components."""
-        if self.rules.strategy is Strategy.LATEST_WINS:
-            return stitching.founded_by_person(clean, linked, self.rules, self.naming)
-        return stitching.founded(clean, linked, self.naming)
 
     def too_many(self, sets: DataFrame, blocked: DataFrame) -> shared.Found | None:
         """The values that the guard `shared` keeps from linking; None if there are none.

@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
-from lake.identity.conflicts import MOST_STEPS, paths
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from lake.identity import conflicts
+from lake.identity.conflicts import MOST_STEPS, Judge, paths
+from lake.identity.ids import identifier_key, profile_id
 from lake.identity.resolve import Limit, Profile, Rules, Sighting, Strategy, resolve
 from lake.identity.resolve.links import id_graph
+from lake.schema import arrow_type
+from lake.tables import MOMENT_TYPE
+
+BEGAN = datetime(2026, 11, 1, tzinfo=UTC)
+ORDERED = pa.schema(
+    {
+        "component": pa.int64(),
+        "identity_set": pa.binary(),
+        "day": pa.date32(),
+        "first": arrow_type(MOMENT_TYPE),
+        "linking": arrow_type("array<struct<type:string,value:string,key:bigint>>"),
+    }
+)
 
 
 def chain(length: int) -> Profile:
@@ -33,3 +54,87 @@ def test_a_long_chain_of_merges_does_not_cost_its_square() -> None:
     assert all(path[-1].into == profile.founder for path in told.values() if path)
     youngest = told["a", "0999"]
     assert [merge.into for merge in youngest[:2]] == [("a", "0998"), ("a", "0997")]
+
+
+def row(component: int, hour: int, *identifiers: str, bound: bool = False) -> dict[str, Any]:
+    """A set's sighting as the kernel is sent it: where a rule is bound to bind, with its day."""
+    linking = [tuple(each.split(":")) for each in identifiers]
+    at = BEGAN + timedelta(hours=hour)
+    return {
+        "component": component,
+        "identity_set": "|".join(identifiers).encode(),
+        "day": at.date() if bound else None,
+        "first": {"received_at": at, "message_id": f"m{hour}", "source": "web", "type": "track"},
+        "linking": [{"type": k, "value": v, "key": identifier_key(k, v)} for k, v in linking],
+    }
+
+
+def outcome(
+    rows: list[dict[str, Any]], strategy: Strategy = Strategy.SEGMENT, most: int = 100
+) -> list[dict[str, Any]]:
+    """What the kernel says of rows that come in batches of at most so many."""
+    judge = Judge(Rules(strategy=strategy), "shop", "received_at")
+    table = pa.Table.from_pylist(rows, schema=ORDERED)
+    found = conflicts._stream(judge, iter(table.to_batches(most)))
+    return [told for batch in found for told in batch.to_pylist()]
+
+
+ALONE = [row(1, 2, "a:1"), row(1, 3, "a:1", "email:e")]
+MERGED = [row(2, 0, "a:2"), row(2, 1, "a:3"), row(2, 5, "a:2", "a:3")]
+BOUND = [
+    row(3, 1, "user_id:u", "a:4", bound=True),
+    row(3, 4, "user_id:v", "a:4", bound=True),
+    row(3, 30, "user_id:v", "a:4", bound=True),
+]
+
+
+def test_a_profile_in_which_nothing_merged_has_its_first_set_and_call() -> None:
+    (told,) = (each for each in outcome(ALONE) if each["kind"] == "created")
+
+    assert (told["identity_set"], told["type"], told["value"]) == (b"a:1", "a", "1")
+    assert told["profile_id"] == told["segment_id"] == profile_id("shop", "a", "1")
+    assert told["moment"]["message_id"] == "m2"
+    assert told["path"] == []
+    mapped = {
+        (each["type"], each["moment"]["message_id"])
+        for each in outcome(ALONE)
+        if each["kind"] == "identifier"
+    }
+    assert mapped == {("a", "m2"), ("email", "m3")}
+
+
+def test_under_latest_wins_the_first_known_person_founds_and_nothing_merges() -> None:
+    rows = [row(1, 0, "a:1"), row(1, 1, "a:2"), row(1, 2, "a:1", "a:2", "user_id:u")]
+
+    (told,) = (each for each in outcome(rows, Strategy.LATEST_WINS) if each["kind"] == "created")
+
+    assert (told["type"], told["value"], told["moment"]["message_id"]) == ("user_id", "u", "m2")
+
+
+def test_a_path_names_the_merge_the_set_that_made_it_and_its_call() -> None:
+    (path,) = (told["path"] for told in outcome(MERGED) if told["value"] == "3" and told["path"])
+
+    (step,) = path
+    assert step["segment_id"] == profile_id("shop", "a", "2")
+    assert (step["identity_set"], step["moment"]["message_id"]) == (b"a:2|a:3", "m5")
+
+
+def test_a_set_of_two_batches_of_a_day_is_one_sighting_the_first() -> None:
+    twice = [*BOUND[:2], row(3, 5, "user_id:v", "a:4", bound=True), BOUND[2]]
+
+    assert outcome(twice) == outcome(BOUND)
+    days = [told["day"] for told in outcome(twice) if told["kind"] == "violation"]
+    assert days == [date(2026, 11, 1), date(2026, 11, 2)]
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 5])
+@pytest.mark.parametrize("held", [1, 2, 4, 7])
+def test_however_the_rows_come_the_outcome_is_the_same(
+    monkeypatch: pytest.MonkeyPatch, most: int, held: int
+) -> None:
+    rows = [*ALONE, *MERGED, *BOUND]
+    whole = outcome(rows)
+
+    monkeypatch.setattr(conflicts, "_ROWS", held)
+
+    assert sorted(map(str, outcome(rows, most=most))) == sorted(map(str, whole))

@@ -28,6 +28,7 @@ from lake.identity.resolve import (
     Violation,
     Window,
     clean,
+    founded,
     grown,
     resolve,
 )
@@ -569,6 +570,10 @@ def test_a_clean_component_is_one_profile_under_every_strategy(
             assert answer.profiles[0].founder == strongest(first.identifiers)
         if rules.strategy is not Strategy.LATEST_WINS and not rules.always_together:
             assert answer == grown(component, rules)
+        if not answer.profiles[0].merges and not rules.always_together:
+            rows = sorted(component, key=lambda row: row.order)
+            place, founder = founded([row.identifiers for row in rows], rules)
+            assert answer.profiles[0][:2] == (founder, rows[place])
 
 
 @given(log_of_calls, any_rules())

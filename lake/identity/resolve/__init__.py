@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lake.identity.resolve.components import clean, components, is_clean
-from lake.identity.resolve.grown import grown
+from lake.identity.resolve.grown import founded, grown
 from lake.identity.resolve.latest_wins import latest_wins
 from lake.identity.resolve.links import removed_links
 from lake.identity.resolve.model import (
@@ -55,6 +55,7 @@ __all__ = [
     "Violation",
     "Window",
     "clean",
+    "founded",
     "grown",
     "is_clean",
     "removed_links",

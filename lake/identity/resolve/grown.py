@@ -3,12 +3,13 @@
 Where no rule can bind (`is_clean`, and no ``always_together`` pair in it) a raw component is one
 profile, and what is left to tell is how it came to be: which of its sets created a profile, and
 which merged them. ``grown`` gives the ``Resolution`` that ``segment`` and ``components`` give, at a
-fraction of the cost, from the first sighting of each set alone.
+fraction of the cost, from the first sighting of each set alone. Where nothing merged all that is to
+be told is who founded the profile: ``founded``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from operator import itemgetter
 
 from lake.identity.resolve.model import (
@@ -21,7 +22,21 @@ from lake.identity.resolve.model import (
     SetOutcome,
     Sighting,
 )
-from lake.identity.resolve.rules import Rules
+from lake.identity.resolve.rules import Rules, Strategy
+
+
+def founded(carried: Sequence[Sequence[Identifier]], rules: Rules) -> tuple[int, Identifier]:
+    """Who founded a clean component in which nothing merged: which of its sets, by what.
+
+    ``carried``: the identifiers of each set, by first sighting. The strongest of the first set; so
+    that whoever logs in on a device that was there first does not inherit the id of the person who
+    used it before, under latest_wins the strongest unique one of the first set that has any.
+    """
+    if rules.strategy is Strategy.LATEST_WINS:
+        for place, identifiers in enumerate(carried):
+            if unique := [i for i in identifiers if rules.limit(i[0]).count == 1]:
+                return place, min(unique, key=rules.strength)
+    return 0, min(carried[0], key=rules.strength)
 
 
 def grown(sightings: Iterable[Sighting], rules: Rules) -> Resolution:
@@ -29,11 +44,7 @@ def grown(sightings: Iterable[Sighting], rules: Rules) -> Resolution:
 
     Takes identifiers in any order and sightings too; of a set, its first sighting counts.
     """
-    rank, unlisted = rules.rank, len(rules.priority)
-
-    def strength(identifier: Identifier) -> tuple[int, Identifier]:
-        return rank.get(identifier[0], unlisted), identifier
-
+    strength = rules.strength
     owner: dict[Identifier, int] = {}
     under: list[int] = []  # the older part that each part went into; itself while it stands
     parts: list[Part] = []

@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from lake.errors import ConfigError
-from lake.identity.resolve.model import Pair, Reason
+from lake.identity.resolve.model import Identifier, Pair, Reason
 from lake.identity.resolve.overrides import Overrides
 
 _DAY = 86_400_000_000
@@ -105,6 +105,10 @@ class Rules:
     def rank(self) -> Mapping[str, int]:
         """Position of each listed type; an unlisted type stands at ``len(priority)``."""
         return {kind: place for place, kind in enumerate(self.priority)}
+
+    def strength(self, identifier: Identifier) -> tuple[int, Identifier]:
+        """Sorts identifiers, the strongest first: by place of the type, type, value."""
+        return self.rank.get(identifier[0], len(self.priority)), identifier
 
     @cached_property
     def overrides(self) -> Overrides | None:
