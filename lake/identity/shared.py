@@ -189,14 +189,13 @@ def degrees(sets: DataFrame, identifiers: DataFrame, sharing: Sharing) -> DataFr
         .select("a", F.explode("identifiers").alias("b"))
         .where(_is_counted(sharing, F.col("a.type"), F.col("b.type")))
         .where("a != b")
+        .select(
+            "a.type", "a.value", F.col("b.type").alias("with_type"), F.col("b.value").alias("by")
+        )
     )
-    of_unblocked = both.join(
-        blocked.select(F.struct("type", "value").alias("b")), "b", "left_anti"
-    ).select(
-        F.col("a.type").alias("type"),
-        F.col("a.value").alias("value"),
-        F.col("b.type").alias("with_type"),
-        identifier_key_column(F.col("b.type"), F.col("b.value")).alias("key"),
+    others = blocked.select(F.col("type").alias("with_type"), F.col("value").alias("by"))
+    of_unblocked = both.join(others, ["with_type", "by"], "left_anti").withColumn(
+        "key", identifier_key_column(F.col("with_type"), F.col("by"))
     )
     counted = of_unblocked.groupBy("type", "value", "with_type").agg(
         F.count_distinct("key").alias("degree")

@@ -19,10 +19,10 @@ from pyspark.sql import functions as F
 from lake import sums
 from lake.identity.guards import REASONS
 from lake.identity.ids import identifier_key, identifier_key_column
-from lake.tables import IDENTIFIERS_TYPE, MOMENT_TYPE
+from lake.tables import MOMENT_TYPE
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
 
     from lake.frames import WorkerRows
     from lake.identity.resolve.model import Pair
@@ -33,14 +33,14 @@ KEY = ("type", "value", "identifier_key")
 #: The columns of `set_totals`.
 SET_TOTALS = (
     f"identity_set binary, calls bigint, first {MOMENT_TYPE}, last {MOMENT_TYPE}, "
-    f"identifiers {IDENTIFIERS_TYPE}"
+    "identifiers array<struct<type:string,value:string,key:bigint>>"
 )
 
 
 def set_totals(identity_sets: DataFrame, sightings: DataFrame, clock: str) -> WorkerRows:
     """One row a set that was sighted: (identity_set, calls, first, last, identifiers), over all
-    days. Both come to it in one shuffle."""
-    own = identity_sets.select("identity_set", "identifiers")
+    days; the identifiers with their keys. Both come to it in one shuffle."""
+    own = identity_sets.select("identity_set", keyed().alias("identifiers"))
     told = sightings.select("identity_set", *sums.SUMS)
     both = told.unionByName(own, allowMissingColumns=True)
     totals = sums.added_up(both, ["identity_set"], clock, {"identifiers": sums.SAME})
@@ -50,6 +50,18 @@ def set_totals(identity_sets: DataFrame, sightings: DataFrame, clock: str) -> Wo
 def _complete(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for rows in batches:
         yield rows.filter(pc.and_(rows["first"].is_valid(), rows["identifiers"].is_valid()))
+
+
+def keyed() -> Column:
+    """A set's identifiers with their keys: array of (type, value, key)."""
+    return F.transform(
+        "identifiers",
+        lambda i: F.struct(
+            i["type"].alias("type"),
+            i["value"].alias("value"),
+            identifier_key_column(i["type"], i["value"]).alias("key"),
+        ),
+    )
 
 
 def members(sets: DataFrame) -> DataFrame:
@@ -66,9 +78,8 @@ def identifiers(sets: DataFrame, clock: str) -> WorkerRows:
 
 def carried(sets: DataFrame) -> DataFrame:
     """One row an identifier of a set: (type, value, identifier_key, calls, first, last)."""
-    kind, value = F.col("i.type").alias("type"), F.col("i.value").alias("value")
     return sets.select(F.explode("identifiers").alias("i"), *sums.SUMS).select(
-        kind, value, identifier_key_column(kind, value).alias("identifier_key"), *sums.SUMS
+        "i.type", "i.value", F.col("i.key").alias("identifier_key"), *sums.SUMS
     )
 
 
@@ -107,34 +118,23 @@ def exceptions(identifiers: DataFrame, collisions: DataFrame) -> DataFrame:
     )
 
 
-def links(sets: DataFrame, exceptions: DataFrame | None) -> DataFrame:
+def links(sets: DataFrame, exceptions: DataFrame) -> DataFrame:
     """Each set's linking identifiers: (identity_set, first, linking array of type, value, key).
 
-    Sets all of whose identifiers are guarded have no row. ``exceptions`` None says there are none.
+    Sets all of whose identifiers are guarded have no row. Where there are no ``exceptions``, what
+    links is what `set_totals` has.
     """
-    if exceptions is None:
-        linking = F.transform(
-            "identifiers",
-            lambda i: F.struct(
-                i["type"].alias("type"),
-                i["value"].alias("value"),
-                identifier_key_column(i["type"], i["value"]).alias("key"),
-            ),
-        )
-        return sets.select("identity_set", "first", linking.alias("linking"))
     exploded = sets.select("identity_set", "first", F.explode("identifiers").alias("i")).select(
-        "identity_set", "first", F.col("i.type").alias("type"), F.col("i.value").alias("value")
+        "identity_set", "first", "i.type", "i.value", "i.key"
     )
-    key = F.coalesce("graph_key", identifier_key_column(F.col("type"), F.col("value")))
+    key = F.coalesce("graph_key", "key").alias("key")
     return (
         exploded.join(F.broadcast(exceptions), ["type", "value"], "left")
         .where("guard is null")
         .groupBy("identity_set")
         .agg(
             F.min("first").alias("first"),  # the same in every row of a set
-            F.array_sort(F.collect_list(F.struct("type", "value", key.alias("key")))).alias(
-                "linking"
-            ),
+            F.array_sort(F.collect_list(F.struct("type", "value", key))).alias("linking"),
         )
     )
 

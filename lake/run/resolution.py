@@ -49,13 +49,13 @@ SMALL_SETS = 1_000_000
 class Facts(NamedTuple):
     """What is resolved, closed under raw components.
 
-    ``sets``: (identity_set, identifiers, calls, first, last). ``identifiers``: all that the sets
-    carry, a row each: (type, value, identifier_key, calls, first, last, guard); without totals
-    where the row in `identities` is to stay as it is. Both are read several times: stored frames.
+    ``sets``: (identity_set, identifiers with keys, calls, first, last). ``identifiers``: all that
+    the sets carry, a row each: (type, value, identifier_key, calls, first, last, guard); without
+    totals where the row in `identities` is to stay as it is. Both are read several times: stored.
     ``sightings``: those of the sets, (identity_set, day, calls, first, last).
     """
 
-    sets: DataFrame
+    sets: Materialised
     identifiers: DataFrame
     sightings: DataFrame
 
@@ -105,7 +105,7 @@ class Resolver:
         """
         sets, identifiers = facts.sets, facts.identifiers
         exceptions = self._exceptional(identifiers)
-        links = self.store("links", stitching.links(sets, exceptions))
+        links = self._links(sets, exceptions)
         components = self._raw_components(links)
         self._check(self._edges(links.frame), components)
         linked = stitching.linked_identifiers(identifiers, exceptions, components)
@@ -150,6 +150,13 @@ class Resolver:
             return None
         found = self.store("shared", shared.exceeding(degrees, limits))
         return shared.Found(found.frame, limits, rule.mode) if found.rows else None
+
+    def _links(self, sets: Materialised, exceptions: DataFrame | None) -> Materialised:
+        """What each set links: (identity_set, first, linking)."""
+        if exceptions is not None:
+            return self.store("links", stitching.links(sets.frame, exceptions))
+        linking = F.col("identifiers").alias("linking")
+        return Materialised(sets.frame.select("identity_set", "first", linking), sets.rows)
 
     def _raw_components(self, links: Materialised) -> DataFrame:
         """Connected components over what the guards left and the overrides join."""
@@ -233,6 +240,6 @@ class Resolver:
         """What did not link and why: the guards' part and the rules' part."""
         found = outcome.where("kind = 'violation'").select(*VIOLATIONS.names)
         if exceptions is not None:
-            guarded = stitching.guard_violations(facts.sets, exceptions, facts.sightings)
+            guarded = stitching.guard_violations(facts.sets.frame, exceptions, facts.sightings)
             found = found.unionByName(guarded)
         return found

@@ -61,7 +61,7 @@ def everything(told: Told, resolver: Resolver, degrees_of: DataFrame | None = No
         stopped = guarded(every, blocked(resolver.config)).as_frame()
         too_many = resolver.too_many(degrees_of, stopped)
     guards = shared.guarded(identifiers.frame, too_many.values) if too_many else identifiers.frame
-    return Scope(Facts(known_sets.frame, guards, told.sightings), too_many)
+    return Scope(Facts(known_sets, guards, told.sightings), too_many)
 
 
 def touched_by(night: Night, resolver: Resolver) -> Scope:
@@ -104,12 +104,12 @@ def touched_by(night: Night, resolver: Resolver) -> Scope:
     seen = told.sightings.join(own, "identity_set", "left_semi")
     seen = lake.scratch("sightings", seen).frame
     own_sets = told.identity_sets.join(own, "identity_set", "left_semi")
-    in_scope = lake.scratch("sets", stitching.set_totals(own_sets, seen, clock)).frame
+    in_scope = lake.scratch("sets", stitching.set_totals(own_sets, seen, clock))
     counted = touched.totals(known, seeds, clock)
     if retold:
         every = stitching.set_totals(told.identity_sets, told.sightings, clock).as_frame()
         counted = touched.recounted(seeds, known, every, clock)
-    blocks = guarded(touched.identifiers(in_scope, counted), stops)
+    blocks = guarded(touched.identifiers(in_scope.frame, counted), stops)
     both: Storable = shared.guarded(blocks.as_frame(), too_many.values) if too_many else blocks
     facts = Facts(in_scope, lake.scratch("identifiers", both).frame, seen)
     return Scope(facts, too_many, known, own)
@@ -126,7 +126,9 @@ def without_news(told: Told, own: DataFrame) -> DataFrame:
     """Sets of which there is nothing new, as rows of the news."""
     nothing = [("calls", "bigint"), ("first", MOMENT_TYPE), ("last", MOMENT_TYPE)]
     return told.identity_sets.join(own, "identity_set", "left_semi").select(
-        "identity_set", "identifiers", *[F.lit(None).cast(kind).alias(n) for n, kind in nothing]
+        "identity_set",
+        stitching.keyed().alias("identifiers"),
+        *[F.lit(None).cast(kind).alias(n) for n, kind in nothing],
     )
 
 
