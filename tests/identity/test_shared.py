@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import re2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
@@ -35,6 +36,7 @@ from lake.identity.shared import (
     natural_limits,
     setting,
 )
+from lake.identity.stitching import keyed
 from lake.run.shell import summary_text
 from lake.tables import SHARED_VALUES
 from tests.support.nights import Site, land, site
@@ -381,6 +383,25 @@ def frames(spark: SparkSession, sets: Sets) -> tuple[DataFrame, DataFrame]:
         ),
         spark.createDataFrame(rows, "type string, value string, guard string"),
     )
+
+
+@given(st.text("0-1 n\n"))
+def test_the_builtin_pattern_blocks_what_segments_own_does(value: str) -> None:
+    pattern = re2.compile("^[0-]*$")
+
+    assert Blocked().blocks("user_id", value) == (
+        pattern.search(value) is not None or value == "-1"
+    )
+
+
+def test_identifiers_with_their_keys_have_the_same_degrees(spark: SparkSession) -> None:
+    sets, identifiers = frames(spark, SETS)
+    rule = automatic(("user_id", "email"))
+    with_keys = sets.select("identity_set", keyed().alias("identifiers"))
+    found = [degrees(each, identifiers, rule).collect() for each in (sets, with_keys)]
+
+    assert found[0]
+    assert sorted(found[0]) == sorted(found[1])
 
 
 def rows(frame: DataFrame) -> list[tuple[Any, ...]]:
