@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -63,7 +63,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from lake.config import Config
-    from lake.frames import Storable
+    from lake.frames import Storable, WorkerRows
+    from lake.profiles.survivorship import TraitRule
     from lake.quality.expectations import Suite
     from lake.run.resolution import Store
     from lake.schema import Column, Table
@@ -217,9 +218,9 @@ def put_profiles(basis: Basis, terms: Terms, put: Put, identifiers: DataFrame) -
 
     def put_won() -> None:
         won = put(PROFILE_TRAITS, winning_traits(judged))
-        plain = profiles(basis.facts[SIGHTINGS.name], by_set, identifiers, won, clock)
-        rows = with_questions(with_typed_traits(plain, rules), basis, terms)
-        put(PROFILES, rows, profile_columns(terms.config))
+        seen, columns = basis.facts[SIGHTINGS.name], profile_columns(terms.config)
+        plain = profiles(seen, by_set, identifiers, won, clock, terms.ranges)
+        put(PROFILES, with_columns(plain, rules, basis, terms) if columns else plain, columns)
 
     def put_candidates() -> None:
         put(PROFILE_TRAIT_CANDIDATES, trait_candidates(judged, clock))
@@ -244,9 +245,13 @@ def put_consents(basis: Basis, clock: str, put: Put) -> None:
     put(PROFILES_CONSENTED, consented(consents))
 
 
-def with_questions(rows: DataFrame, basis: Basis, terms: Terms) -> DataFrame:
-    """The profiles with what their calls come to, and the audiences they are in."""
+def with_columns(
+    plain: WorkerRows, rules: Sequence[TraitRule], basis: Basis, terms: Terms
+) -> DataFrame:
+    """The profiles with the columns that the configuration adds: their typed traits, what their
+    calls come to, and the audiences they are in."""
     config, questions = terms.config, asked(terms.config)
+    rows = with_typed_traits(plain.as_frame(), rules)
     if questions:
         told, clock = basis.facts[ACTIVITY.name], config.identity.order_by
         rows = with_computed(rows, told, basis.set_profiles, questions, clock, terms.as_of)

@@ -36,6 +36,14 @@ def in_ranges(rows: DataFrame, key: Sequence[str], ranges: int) -> DataFrame:
     return rows.repartitionById(ranges, number).sortWithinPartitions(*key)
 
 
+def spread(rows: DataFrame, key: str, ranges: int) -> DataFrame:
+    """The rows in no order, each of the ``ranges`` of the hash ``key`` in a task of its own.
+
+    Raises ValueError if the key is no hash.
+    """
+    return rows.repartitionById(ranges, _range_of_hash(rows, key, ranges))
+
+
 def with_range(rows: DataFrame, key: str, ranges: int) -> DataFrame:
     """The rows with ``range``, a number for each range of the hash ``key``, such that
     ``repartition(ranges, "range")`` gives each range a task of its own.
@@ -46,9 +54,7 @@ def with_range(rows: DataFrame, key: str, ranges: int) -> DataFrame:
     """
     from pyspark.sql import functions as F
 
-    number = _range_of(key, dict(rows.dtypes)[key], ranges)
-    if number is None:
-        raise ValueError(f"{key} is no hash")
+    number = _range_of_hash(rows, key, ranges)
     names = F.array(*map(F.lit, names_of_tasks(ranges)))
     return rows.select("*", F.element_at(names, number + 1).alias(RANGE))
 
@@ -83,6 +89,14 @@ def _murmur3(number: int) -> int:
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
         found = (found ^ found >> shift) * factor & _WORD
     return found - (1 << 32) if found >> 31 else found
+
+
+def _range_of_hash(rows: DataFrame, key: str, ranges: int) -> Column:
+    """The same of a column of the rows; ValueError where it is no hash."""
+    number = _range_of(key, dict(rows.dtypes)[key], ranges)
+    if number is None:
+        raise ValueError(f"{key} is no hash")
+    return number
 
 
 def _range_of(name: str, kind: str, ranges: int) -> Column | None:

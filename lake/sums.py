@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 
 from lake.clock import moment, times_of
 from lake.frames import WorkerRows
+from lake.ranges import spread
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -34,8 +35,9 @@ Numbers: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
 
 CALLS, FIRST, LAST = SUMS = "calls", "first", "last"
 #: How a further column is added up: the value of all rows that have one, where it is the same;
-#: that of the row with the first moment.
-SAME, OF_FIRST = "same", "of_first"
+#: that of the row with the first moment; the values of all rows that have one, as a list in no
+#: order.
+SAME, OF_FIRST, LISTED = "same", "of_first", "listed"
 
 _FOLD_BYTES: Final = 256 << 20
 _HELD_BYTES: Final = 512 << 20
@@ -51,20 +53,25 @@ def of_calls(
 
 
 def added_up(
-    rows: DataFrame, keys: Sequence[str], clock: str, more: Mapping[str, str] | None = None
+    rows: DataFrame,
+    keys: Sequence[str],
+    clock: str,
+    more: Mapping[str, str] | None = None,
+    ranges: int | None = None,
 ) -> WorkerRows:
     """The rows added up by ``keys``: one row each, of (*keys, calls, first, last, *more).
 
     In: sums of calls, (calls, first, last), with other columns; or rows with a moment ``first``
     alone, which is that of one call. ``more`` says how further columns are added up: ``sum``,
-    ``min``, ``max``, `SAME` or `OF_FIRST`; nulls are passed over. Of two calls with the same times
-    the one with the lesser message id is the first (`lake.clock.order_of`). A sum of nothing has
-    no calls and null moments. One shuffle and no sort. A worker holds up to 2 GiB: what it can add
-    up no further goes to its disk.
+    ``min``, ``max``, `SAME`, `OF_FIRST` or `LISTED`; nulls are passed over. Of two calls with the
+    same times the one with the lesser message id is the first (`lake.clock.order_of`). A sum of
+    nothing has no calls and null moments. ``ranges``: the one key is a hash, and each of so many
+    ranges of it is a task (see `lake.ranges`), whose rows come sorted. One shuffle, and Spark sorts
+    nothing. A worker holds up to 2 GiB: what it can add up no further goes to its disk.
     """
-    from pyspark.sql.types import LongType, StructField, StructType
+    from pyspark.sql.types import ArrayType, LongType, StructField, StructType
 
-    how = _How(tuple(keys), clock, dict(more or {}))
+    how = _How(tuple(keys), clock, dict(more or {}), in_order=ranges is not None)
     own = [name for name in SUMS if name in rows.columns]
     needed = rows.select(*keys, *own, *how.more)
     told = needed.schema
@@ -74,27 +81,32 @@ def added_up(
 
     fields = [as_told(key, key) for key in keys]
     fields += [StructField(CALLS, LongType()), as_told(FIRST, FIRST), as_told(LAST, FIRST)]
-    fields += [as_told(name, name) for name in how.more]
-    return WorkerRows(needed.repartition(*keys), partial(_folded, how), StructType(fields))
+    for name, added in how.more.items():
+        field = as_told(name, name)
+        is_list = added == LISTED
+        fields.append(StructField(name, ArrayType(field.dataType)) if is_list else field)
+    together = spread(needed, keys[0], ranges) if ranges else needed.repartition(*keys)
+    return WorkerRows(together, partial(_folded, how), StructType(fields))
 
 
 @dataclass(frozen=True)
 class _How:
-    """By which keys, by whose order, and what of further columns."""
+    """By which keys, by whose order, what of further columns, and whether sorted by the one key."""
 
     keys: tuple[str, ...]
     clock: str
     more: Mapping[str, str]
+    in_order: bool
 
 
 def _folded(how: _How, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The rows of a task added up.
+    """The rows of a task added up; sorted ones in one batch, unless there are too many.
 
     They are added up whenever there are many new ones. What is then too much to be held is parted
-    by a hash of the keys, and each part added up for itself.
+    by the keys, and each part added up for itself.
     """
     with tempfile.TemporaryDirectory(prefix="sums-") as folder:
-        parts = _Parts(Path(folder), how.keys)
+        parts = _Parts(Path(folder), how)
         held: list[pa.Table] = []
         new = 0
         for batch in batches:
@@ -110,14 +122,18 @@ def _folded(how: _How, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordB
             held = []
         for every in chain([held], parts.stored()):
             if sum(map(len, every)):
-                yield from _fold(how, every).to_batches()
+                found = _fold(how, every)
+                if how.in_order:
+                    found = found.sort_by(how.keys[0]).combine_chunks()
+                yield from found.to_batches()
 
 
 class _Parts:
-    """Rows on disk, parted by a hash of their keys."""
+    """Rows on disk, parted by their keys: by a hash of them, or in their order."""
 
-    def __init__(self, folder: Path, keys: Sequence[str]) -> None:
-        self._folder, self._keys = folder, list(keys)
+    def __init__(self, folder: Path, how: _How) -> None:
+        self._folder, self._how = folder, how
+        self._bounds: np.ndarray[Any, Any] | None = None
         self._files: list[pa.OSFile] = []
         self._writers: list[pa.RecordBatchStreamWriter] = []
 
@@ -128,15 +144,25 @@ class _Parts:
 
     def add(self, rows: pa.Table) -> None:
         """Write the rows to their parts."""
-        import pandas as pd
-
         if not self._writers:
             self._files = [pa.OSFile(str(self._folder / str(n)), "wb") for n in range(_PARTS)]
             self._writers = [pa.ipc.new_stream(file, rows.schema) for file in self._files]
-        keys = rows.select(self._keys).to_pandas()
-        part = pa.array(pd.util.hash_pandas_object(keys, index=False).to_numpy() % _PARTS)
+        part = pa.array(self._numbers(rows.select(self._how.keys)))
         for number, writer in enumerate(self._writers):
             writer.write_table(rows.filter(pc.equal(part, number)))
+
+    def _numbers(self, keys: pa.Table) -> Numbers:
+        """The part of each row."""
+        import pandas as pd
+
+        if self._how.in_order:
+            own = keys.column(0).to_numpy()
+            if self._bounds is None:
+                self._bounds = np.sort(own)[np.arange(1, _PARTS) * len(own) // _PARTS]
+            found = np.searchsorted(self._bounds, own, side="right")
+        else:
+            found = pd.util.hash_pandas_object(keys.to_pandas(), index=False).to_numpy() % _PARTS
+        return np.asarray(found, dtype=np.int64)
 
     def stored(self) -> Iterator[list[pa.Table]]:
         """The rows of one part after the other."""
@@ -149,11 +175,14 @@ class _Parts:
 
 
 def _as_sums(how: _How, batch: pa.RecordBatch) -> pa.Table:
-    """The rows of a batch, each as a sum; a call is one of itself."""
+    """The rows of a batch, each as a sum; a call is one of itself, a value a list of itself."""
     columns = dict(zip(batch.schema.names, batch.columns, strict=True))
     if CALLS not in columns:
         one = pa.array(np.ones(batch.num_rows, np.int64))
         columns |= {CALLS: one, LAST: columns[FIRST]}
+    for name in (name for name, added in how.more.items() if added == LISTED):
+        known = columns[name].is_valid().to_numpy(zero_copy_only=False)
+        columns[name] = _lists(known, columns[name].drop_null())
     return pa.table(columns).select([*how.keys, *SUMS, *how.more])
 
 
@@ -211,6 +240,10 @@ class _Groups:
 
     def added(self, column: pa.ChunkedArray, how: str) -> pa.Array:
         """A column added up by group."""
+        if how == LISTED:
+            lists = column.take(pa.array(self.rows)).combine_chunks()
+            sizes = pc.list_value_length(lists).to_numpy()
+            return _lists(np.add.reduceat(sizes, self.starts), lists.flatten())
         if how != SAME:
             grouped = pa.table([self.numbers, column.take(pa.array(self.rows))], ["", "of"])
             found = grouped.group_by("", use_threads=False).aggregate([("of", how)])
@@ -220,6 +253,12 @@ class _Groups:
         place = np.minimum.reduceat(np.where(valid, np.arange(none), none), self.starts)
         chosen = self.rows[np.minimum(place, none - 1)]
         return column.take(pa.array(chosen, mask=place == none))
+
+
+def _lists(sizes: np.ndarray[Any, Any], values: pa.Array) -> pa.ListArray:
+    """The values as lists of these sizes, one after the other."""
+    ends = np.cumsum(sizes, dtype=np.int32)
+    return pa.ListArray.from_arrays(np.concatenate(([np.int32(0)], ends)), values)
 
 
 def _extreme(moments: pa.StructArray, groups: _Groups, clock: str, *, least: bool) -> Numbers:

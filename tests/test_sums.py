@@ -160,6 +160,32 @@ def test_what_is_of_the_first_comes_with_it(clock: str, spark: SparkSession) -> 
     assert {(row["owner"], row["day"]): row["name"] for row in found} == expected
 
 
+@pytest.mark.parametrize("limits", [(1 << 30, 1 << 30), (1, 1)], ids=["memory", "disk"])
+def test_all_values_are_listed_and_ranges_of_a_hash_come_sorted(
+    limits: tuple[int, int], spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sums, "_FOLD_BYTES", limits[0])
+    monkeypatch.setattr(sums, "_HELD_BYTES", limits[1])
+    rows = spark.createDataFrame(calls(200, 8), CALL).select(
+        F.md5("message_id").substr(1, 2).alias("profile_id"),
+        F.struct("received_at", "timestamp", "message_id", "source").alias("first"),
+        F.when(F.col("owner") == "bob", F.col("message_id")).alias("names"),
+    )
+    asked = sums.added_up(rows, ["profile_id"], "received_at", {"names": sums.LISTED}, 3)
+    told = asked.frame.toArrow().to_batches(max_chunksize=7)
+    found = [row for batch in asked.kernel(told) for row in batch.to_pylist()]
+    expected: dict[str, list[str]] = {}
+    for row in rows.collect():
+        expected.setdefault(row["profile_id"], []).extend([row["names"]] if row["names"] else [])
+    assert [row["profile_id"] for row in found] == sorted(expected)
+    assert {r["profile_id"]: sorted(r["names"]) for r in found} == {
+        owner: sorted(names) for owner, names in expected.items()
+    }
+    assert asked.as_frame().where("size(names) = 0").count() == sum(
+        not names for names in expected.values()
+    )
+
+
 def test_what_workers_make_is_compared_with_the_declared_table(spark: SparkSession) -> None:
     with pytest.raises(ContractError, match="missing column identity_set"):
         conformed(SIGHTINGS, summed(calls(5, 7), "received_at", spark))

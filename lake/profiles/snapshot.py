@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
 from lake import sums
-from lake.clock import time_of
+from lake.clock import time_of, times_of
 from lake.profiles.survivorship import LIST
 from lake.profiles.values import plain_text, typed_as
+from lake.tables import PROFILES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pyspark.sql import Column, DataFrame
 
+    from lake.frames import WorkerRows
     from lake.profiles.survivorship import TraitRule
 
 
@@ -43,42 +49,75 @@ def profiles(
     identifiers: DataFrame,
     traits: DataFrame,
     clock: str,
-) -> DataFrame:
+    ranges: int,
+) -> WorkerRows:
     """One row a profile: when it was seen, its identifiers by type, its traits as plain text.
 
     In: ``sightings``, or what they add up to by set, ``set_profiles``, ``profile_identifiers``,
     ``profile_traits``; the clock that orders calls, by which ``first_seen`` and ``last_seen`` are
-    told too.
+    told too. Out: the columns of ``profiles``, sorted, each of the ``ranges`` of profile_id by a
+    task. One shuffle of all that is told: a worker puts it together, as `lake.sums` adds up.
     """
     own = sightings.join(set_profiles.select("identity_set", "profile_id"), "identity_set")
-    seen = (
-        sums.added_up(own, ["profile_id"], clock)
-        .as_frame()
-        .select(
-            "profile_id",
-            time_of("first.", clock).alias("first_seen"),
-            time_of("last.", clock).alias("last_seen"),
-            "calls",
-            F.col("first.source").alias("first_source"),
-            F.col("last.source").alias("last_source"),
+    seen = own.select("profile_id", "calls", _told("first"), _told("last"))
+    named = identifiers.select("profile_id", F.struct("type", "value").alias("identifiers"))
+    trait = F.struct("trait", plain_text(F.col("value")).alias("value"))
+    had = traits.select("profile_id", trait.alias("traits"))
+    both = seen.unionByName(named, allowMissingColumns=True)
+    told = both.unionByName(had, allowMissingColumns=True)
+    lists = {"identifiers": sums.LISTED, "traits": sums.LISTED}
+    every = sums.added_up(told, ["profile_id"], clock, lists, ranges)
+    return every.then(partial(_put_together, clock), PROFILES.ddl)
+
+
+def _told(moment: str) -> Column:
+    """Of a moment what orders it, and what a profile says of it."""
+    parts = ("received_at", "timestamp", "message_id", "source")
+    return F.struct(*(F.col(moment)[part] for part in parts)).alias(moment)
+
+
+def _put_together(clock: str, told: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The rows of ``profiles``, of all that is told of each; none of one not seen."""
+    for batch in told:
+        rows = batch.filter(batch.column("first").is_valid())
+        first, last = rows.column("first"), rows.column("last")
+        identifiers = _by_name(_entries(rows.column("identifiers")))
+        yield pa.RecordBatch.from_pydict(
+            {
+                "profile_id": rows.column("profile_id"),
+                "first_seen": times_of(first, clock)[0],
+                "last_seen": times_of(last, clock)[0],
+                "identifiers": _maps(identifiers, len(rows)),
+                "traits": _maps(_entries(rows.column("traits")), len(rows)),
+                "calls": rows.column("calls"),
+                "first_source": first.field("source"),
+                "last_source": last.field("source"),
+            }
         )
-    )
-    return (
-        seen.join(_identifiers_by_type(identifiers), "profile_id", "left")
-        .join(_traits_as_text(traits), "profile_id", "left")
-        .select(
-            "profile_id",
-            "first_seen",
-            "last_seen",
-            F.coalesce("identifiers", F.expr("map()").cast("map<string,array<string>>")).alias(
-                "identifiers"
-            ),
-            F.coalesce("traits", F.expr("map()").cast("map<string,string>")).alias("traits"),
-            "calls",
-            "first_source",
-            "last_source",
-        )
-    )
+
+
+def _entries(lists: pa.ListArray) -> pa.Table:
+    """What is in lists of (name, value), sorted: (row, name, value)."""
+    columns = [pc.list_parent_indices(lists), *lists.flatten().flatten()]
+    entries = pa.table(columns, ["row", "name", "value"])
+    return entries.sort_by([(name, "ascending") for name in entries.column_names])
+
+
+def _by_name(entries: pa.Table) -> pa.Table:
+    """The entries of each row and name as one, with a list of their values."""
+    row, names, values = (column.combine_chunks() for column in entries.columns)
+    kinds = names.dictionary_encode().indices.to_numpy()
+    changes = np.diff(row.to_numpy(), prepend=-1) | np.diff(kinds, prepend=-1)
+    begins = np.flatnonzero(changes).astype(np.int32)
+    lists = pa.ListArray.from_arrays(np.append(begins, np.int32(len(row))), values)
+    return pa.table([row.take(begins), names.take(begins), lists], entries.column_names)
+
+
+def _maps(entries: pa.Table, rows: int) -> pa.MapArray:
+    """A map for each row of (row, name, value), in the order of these."""
+    row, names, values = (column.combine_chunks() for column in entries.columns)
+    begins = np.searchsorted(row.to_numpy(), np.arange(rows + 1)).astype(np.int32)
+    return pa.MapArray.from_arrays(begins, names, values)
 
 
 def with_typed_traits(profiles: DataFrame, rules: Sequence[TraitRule]) -> DataFrame:
@@ -105,19 +144,3 @@ def with_typed_traits(profiles: DataFrame, rules: Sequence[TraitRule]) -> DataFr
             columns[rule.column] = typed(text)
             bad += (text.isNotNull() & columns[rule.column].isNull()).cast("int")
     return profiles.withColumns({**columns, "bad_casts": bad})
-
-
-def _identifiers_by_type(identifiers: DataFrame) -> DataFrame:
-    values = (
-        identifiers.groupBy("profile_id", "type")
-        .agg(F.array_sort(F.collect_list("value")).alias("values"))
-        .groupBy("profile_id")
-        .agg(F.array_sort(F.collect_list(F.struct("type", "values"))).alias("entries"))
-    )
-    return values.select("profile_id", F.map_from_entries("entries").alias("identifiers"))
-
-
-def _traits_as_text(traits: DataFrame) -> DataFrame:
-    entry = F.struct("trait", plain_text(F.col("value")).alias("value"))
-    entries = traits.groupBy("profile_id").agg(F.array_sort(F.collect_list(entry)).alias("entries"))
-    return entries.select("profile_id", F.map_from_entries("entries").alias("traits"))
