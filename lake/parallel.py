@@ -7,8 +7,9 @@ has for them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 T = TypeVar("T")
@@ -26,3 +27,13 @@ def together(*works: Callable[[], T]) -> list[T]:
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         under_way = [pool.submit(work) for work in works]
     return [work.result() for work in under_way]
+
+
+@contextmanager
+def beside(work: Callable[[], object]) -> Iterator[None]:
+    """While what is inside is done, ``work`` is too; at the end both have ended, and what it
+    raised is raised, unless the inside did."""
+    with ThreadPoolExecutor(1) as pool:
+        under_way = pool.submit(work)
+        yield
+    under_way.result()

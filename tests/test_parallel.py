@@ -6,7 +6,7 @@ from threading import Barrier, Event
 
 import pytest
 
-from lake.parallel import together
+from lake.parallel import beside, together
 
 
 def test_what_each_gives_comes_in_their_order() -> None:
@@ -54,4 +54,34 @@ def test_the_first_that_raised_raises_once_all_have_ended() -> None:
     with pytest.raises(ValueError, match="the first in order"):
         together(late, early)
 
+    assert ended.is_set()
+
+
+def test_what_is_done_beside_has_ended_at_the_end_and_raises_there() -> None:
+    begun, ended = Event(), Event()
+
+    def work() -> None:
+        begun.set()
+        ended.set()
+        raise ValueError("beside")
+
+    with pytest.raises(ValueError, match="beside"), beside(work):
+        assert begun.wait(60)
+    assert ended.is_set()
+
+
+def test_what_the_inside_raised_is_raised_once_the_work_beside_has_ended() -> None:
+    failed, ended = Event(), Event()
+
+    def work() -> None:
+        assert failed.wait(60)
+        ended.set()
+        raise ValueError("beside")
+
+    def inside() -> None:
+        failed.set()
+        raise KeyError("inside")
+
+    with pytest.raises(KeyError), beside(work):
+        inside()
     assert ended.is_set()

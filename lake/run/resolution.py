@@ -27,6 +27,7 @@ from lake.identity.components import (
     repeated_nodes,
 )
 from lake.identity.resolve import Identifier, Rules
+from lake.parallel import beside
 from lake.run.rules import resolution_rules, sharing
 from lake.tables import VIOLATIONS
 
@@ -107,21 +108,22 @@ class Resolver:
         exceptions = self._exceptional(identifiers)
         links = self._links(sets, exceptions)
         components = self._raw_components(links)
-        self._check(self._edges(links.frame), components)
         linked = stitching.linked_identifiers(identifiers, exceptions, components)
-        of_sets = stitching.set_components(links.frame, components)
-        found = conflicts.in_conflict(linked, self.rules).unionByName(
-            conflicts.joined_by_override(linked, self.rules)
-        )
-        binding = self.store("in_conflict", found.distinct())
-        contested = binding.frame
-        bad = of_sets.join(F.broadcast(contested), "component", "left_semi")
-        clean = of_sets.join(F.broadcast(contested), "component", "left_anti")
-        # Of stored rows Spark knows the size: few are sent to all sightings, and none need move.
-        bad = self.store("contested_sets", bad).frame
-        sightings = conflicts.ordered_sightings(facts.sightings, bad, clean, self.clock)
-        judge = conflicts.Judge(self.rules, self.config.space, self.clock)
-        outcome = self.store("resolved", conflicts.resolved(sightings, judge)).frame
+        with beside(partial(self._check, self._edges(links.frame), components)):
+            of_sets = stitching.set_components(links.frame, components)
+            found = conflicts.in_conflict(linked, self.rules).unionByName(
+                conflicts.joined_by_override(linked, self.rules)
+            )
+            binding = self.store("in_conflict", found.distinct())
+            contested = binding.frame
+            bad = of_sets.join(F.broadcast(contested), "component", "left_semi")
+            clean = of_sets.join(F.broadcast(contested), "component", "left_anti")
+            # Of stored rows Spark knows the size: few are sent to all sightings, and none need
+            # move.
+            bad = self.store("contested_sets", bad).frame
+            sightings = conflicts.ordered_sightings(facts.sightings, bad, clean, self.clock)
+            judge = conflicts.Judge(self.rules, self.config.space, self.clock)
+            outcome = self.store("resolved", conflicts.resolved(sightings, judge)).frame
         if binding.rows:
             self._check_limits(outcome)
         return Resolved(
