@@ -226,17 +226,15 @@ def _whole_components(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
     held: list[pa.RecordBatch] = []
     count = 0
     for batch in filter(len, batches):
-        end = 0
+        rest = batch
         if count >= _ROWS:
             last = held[-1]["component"][-1].as_py()
             end = int(np.searchsorted(batch["component"].to_numpy(), last, side="right"))
             if end < len(batch):
                 yield pa.Table.from_batches([*held, batch.slice(0, end)])
-                held, count = [], 0
-            else:
-                end = 0
-        held.append(batch.slice(end))
-        count += len(batch) - end
+                held, count, rest = [], 0, batch.slice(end)
+        held.append(rest)
+        count += len(rest)
     if held:
         yield pa.Table.from_batches(held)
 
