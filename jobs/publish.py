@@ -355,7 +355,9 @@ def write_changes(night: Night, change: Change) -> None:
     before = change.of(_before(lake, PROFILE_IDENTIFIERS, earlier))
     now = change.of(lake.read(PROFILE_IDENTIFIERS))
     new_sets = lake.read(IDENTITY_SETS).where(F.col("batch") == (night.plan.batch or 0))
-    moves = lake.scratch("moves", changes.moves(before, now)).frame
+    moves = changes.moves(before, now)
+    if earlier:  # else nothing moved, and Spark knows it
+        moves = lake.scratch("moves", moves).frame
     causes = changes.causes(new_sets, change.basis.set_profiles)
     found = changes.identity_changes(moves, causes)
     numbered = found.withColumns(
@@ -371,9 +373,8 @@ def write_changes(night: Night, change: Change) -> None:
     else:
         lake.append(IDENTITY_CHANGES, numbered, once)
     own = lake.read(IDENTITY_CHANGES).where(F.col("publication") == number)
-    current = now.select("profile_id").distinct()
     old = _before(lake, PROFILE_REDIRECTS, earlier)
-    lake.replace(PROFILE_REDIRECTS, changes.redirects(old, own, current), once)
+    lake.replace(PROFILE_REDIRECTS, changes.redirects(old, own, now), once)
 
 
 def write_history(night: Night, change: Change) -> None:
@@ -383,7 +384,9 @@ def write_history(night: Night, change: Change) -> None:
     known = earlier if IDENTITY_HISTORY.name in earlier else {}
     before = change.of(_before(lake, PROFILE_IDENTIFIERS, known))
     now = change.of(lake.read(PROFILE_IDENTIFIERS))
-    moved = lake.scratch("moved", spans.moved(before, now)).frame
+    moved = spans.moved(before, now)
+    if known:  # else all that is there now
+        moved = lake.scratch("moved", moved).frame
     history = _before(lake, IDENTITY_HISTORY, known)
     keys = moved.select("identifier_key", "type", "value")
     found = spans.spans(history, moved, plan.publication, plan.as_of)

@@ -43,7 +43,44 @@ def identity_changes(moves: DataFrame, causes: DataFrame) -> DataFrame:
     profiles that did not merge into it. *retired*: it is gone and nothing of it is left.
     ``others`` are the profiles it went to or took from, sorted. ``causes`` is (profile_id,
     cause_set): a new identity set of each profile; null where no new set but a rule changed it.
+    Most profiles stay as they are, or only get new identifiers: these are counted, and all that is
+    gathered of others is gathered of those alone between which something moved.
     """
+    moving = moves.where("was is not null and not was <=> becomes")
+    ends = moving.select(F.explode(F.array("was", "becomes")).alias("p"))
+    involved = ends.where("p is not null")
+    # Of what moves both ends are involved; of all else the two are one, or there is one.
+    either = F.coalesce("becomes", "was") == F.col("p")
+    kept = _kept(moves.join(involved, either, "left_anti"))
+    changed = _changed(moves.join(involved, either, "left_semi"))
+    # A merge is caused by a set of the profile that took the other in.
+    taker = F.when(F.col("change") == "merged", F.get("others", F.lit(0)))
+    rows = kept.select("*", F.col("profile_id").alias("by")).unionByName(
+        changed.select("*", F.coalesce(taker, "profile_id").alias("by"))
+    )
+    owners = causes.select(F.col("profile_id").alias("by"), "cause_set")
+    return rows.join(owners, "by", "left").drop("by")
+
+
+def _kept(moves: DataFrame) -> DataFrame:
+    """The changes of profiles from which nothing went, and to which only new identifiers came:
+    (profile_id, change, others, identifiers)."""
+    new, known = F.when(F.col("was").isNull(), F.col("identifiers")), F.col("was").isNotNull()
+    return (
+        moves.groupBy(F.col("becomes").alias("profile_id"))
+        .agg(F.sum(new).alias("identifiers"), F.max(known).alias("known"))
+        .where("identifiers is not null")
+        .select(
+            "profile_id",
+            F.when(F.col("known"), "grown").otherwise("born").alias("change"),
+            _nobody().alias("others"),
+            "identifiers",
+        )
+    )
+
+
+def _changed(moves: DataFrame) -> DataFrame:
+    """The changes of all other profiles, in the same columns."""
     other = F.when(F.col("was") != F.col("becomes"), F.col("becomes"))
     went = (
         moves.where("was is not null")
@@ -74,15 +111,9 @@ def identity_changes(moves: DataFrame, causes: DataFrame) -> DataFrame:
     )
     both = went.join(came, "p", "full")
     told = F.filter(F.array(*_changes()), lambda change: change["change"].isNotNull())
-    rows = both.select("p", F.explode(told).alias("c")).select(
+    return both.select("p", F.explode(told).alias("c")).select(
         F.col("p").alias("profile_id"), "c.change", "c.others", "c.identifiers"
     )
-    # A merge is caused by a set of the profile that took the other in.
-    by = F.when(F.col("change") == "merged", F.get("others", F.lit(0))).otherwise(
-        F.col("profile_id")
-    )
-    owners = causes.select(F.col("profile_id").alias("by"), "cause_set")
-    return rows.withColumn("by", by).join(owners, "by", "left").drop("by")
 
 
 def _changes() -> list[Column]:
@@ -97,15 +128,18 @@ def _changes() -> list[Column]:
         ("moved", now & (F.size("from") > 0), "from", F.col("took")),
         ("retired", gone & (others == 0), "none", F.col("lost")),
     ]
-    nobody = F.array().cast("array<string>")
     return [
         F.struct(
             F.when(holds, name).alias("change"),
-            (nobody if names == "none" else F.col(names)).alias("others"),
+            (_nobody() if names == "none" else F.col(names)).alias("others"),
             count.cast("bigint").alias("identifiers"),
         )
         for name, holds, names, count in kinds
     ]
+
+
+def _nobody() -> Column:
+    return F.array().cast("array<string>")
 
 
 def redirects(earlier: DataFrame, changes: DataFrame, current: DataFrame) -> DataFrame:
@@ -138,9 +172,14 @@ def redirects(earlier: DataFrame, changes: DataFrame, current: DataFrame) -> Dat
 
 
 def causes(new_sets: DataFrame, set_profiles: DataFrame) -> DataFrame:
-    """The first of each profile's new identity sets: (profile_id, cause_set)."""
+    """The first of each profile's new identity sets: (profile_id, cause_set).
+
+    Spark hashes no least of bytes: it sorts, and would do so before the shuffle and after it.
+    """
     return (
         new_sets.join(set_profiles, "identity_set")
+        .select("profile_id", "identity_set")
+        .repartition("profile_id")
         .groupBy("profile_id")
         .agg(F.min("identity_set").alias("cause_set"))
     )

@@ -409,7 +409,8 @@ class Lake:
         """The rows of files below a folder, of these columns; none if there are no files."""
         paths = [_no_pattern(_for_spark(file)) for file in files]
         if not paths:
-            return self.spark.createDataFrame([], schema)
+            # So that Spark knows it when it plans, and leaves out what would come of these rows.
+            return self.spark.createDataFrame([], schema).where("false")
         return self.spark.read.schema(schema).option("basePath", base).parquet(*paths)
 
     def empty(self, table: Table) -> DataFrame:

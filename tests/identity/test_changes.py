@@ -24,10 +24,12 @@ def _told(frame: DataFrame) -> set[tuple[object, ...]]:
 
 
 def test_each_kind_of_change_is_told_once_with_what_it_is_about(spark: SparkSession) -> None:
-    before = {"A": "a", "B": "b1 b2", "C": "c1 c2", "D": "d1 d2", "E": "e", "G": "g"}
+    before = {"A": "a", "B": "b1 b2", "C": "c1 c2", "D": "d1 d2", "E": "e", "G": "g", "K": "k"}
     now = {"A": "a b1 b2 a2", "C": "c1", "X": "c2", "D": "d1", "F": "d2 f", "N": "n", "G": "g"}
+    now |= {"K": "k k2 k3"}
     assert _told(_changes(spark, before, now)) == {
         ("A", "grown", (), 1),
+        ("K", "grown", (), 2),
         ("B", "merged", ("A",), 2),
         ("C", "split", ("X",), 1),
         ("D", "split", ("F",), 1),
@@ -38,6 +40,23 @@ def test_each_kind_of_change_is_told_once_with_what_it_is_about(spark: SparkSess
         ("X", "moved", ("C",), 1),
         ("F", "moved", ("D",), 1),
     }
+
+
+def test_at_first_every_profile_is_born_with_all_its_identifiers(spark: SparkSession) -> None:
+    found = _changes(spark, {}, {"A": "a1 a2", "B": "b"})
+    assert _told(found) == {("A", "born", (), 2), ("B", "born", (), 1)}
+    assert {r.profile_id: r.cause_set and bytes(r.cause_set) for r in found.collect()} == {
+        "A": b"set",
+        "B": None,
+    }
+
+
+def test_the_cause_is_the_least_of_the_new_sets_by_its_bytes(spark: SparkSession) -> None:
+    new = spark.createDataFrame([(b"\x7f",), (b"\xff",), (b"\x80",)], "identity_set binary")
+    owners = [(b"\x7f", "A"), (b"\xff", "B"), (b"\x80", "B"), (b"\x00", "B")]
+    sets = spark.createDataFrame(owners, "identity_set binary, profile_id string")
+    told = {r.profile_id: bytes(r.cause_set) for r in changes.causes(new, sets).collect()}
+    assert told == {"A": b"\x7f", "B": b"\x80"}
 
 
 def test_a_merge_names_the_new_set_of_the_profile_that_took_it_in(spark: SparkSession) -> None:
