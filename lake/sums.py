@@ -34,10 +34,9 @@ if TYPE_CHECKING:
 Numbers: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
 
 CALLS, FIRST, LAST = SUMS = "calls", "first", "last"
-#: How a further column is added up: the value of all rows that have one, where it is the same;
-#: that of the row with the first moment; the values of all rows that have one, as a list in no
-#: order.
-SAME, OF_FIRST, LISTED = "same", "of_first", "listed"
+#: How a further column is added up: the value of all rows that have one, where it is the same; the
+#: values of all rows that have one, as a list in no order.
+SAME, LISTED = "same", "listed"
 
 _FOLD_BYTES: Final = 256 << 20
 _HELD_BYTES: Final = 512 << 20
@@ -63,7 +62,7 @@ def added_up(
 
     In: sums of calls, (calls, first, last), with other columns; or rows with a moment ``first``
     alone, which is that of one call. ``more`` says how further columns are added up: ``sum``,
-    ``min``, ``max``, `SAME`, `OF_FIRST` or `LISTED`; nulls are passed over. Of two calls with the
+    ``min``, ``max``, `SAME` or `LISTED`; nulls are passed over. Of two calls with the
     same times the one with the lesser message id is the first (`lake.clock.order_of`). A sum of
     nothing has no calls and null moments. ``ranges``: the one key is a hash, and each of so many
     ranges of it is a task (see `lake.ranges`), whose rows come sorted. One shuffle, and Spark sorts
@@ -193,15 +192,11 @@ def _fold(how: _How, sums: Sequence[pa.Table]) -> pa.Table:
     calls = pc.fill_null(rows.column(CALLS), 0).to_numpy()
     columns = {key: groups.keys.column(key) for key in how.keys}
     columns[CALLS] = pa.array(np.add.reduceat(calls[groups.rows], groups.starts))
-    chosen = {}
     for name, least in ((FIRST, True), (LAST, False)):
         moments = rows.column(name).combine_chunks()
-        chosen[name] = pa.array(_extreme(moments, groups, how.clock, least=least))
-        columns[name] = moments.take(chosen[name])
+        columns[name] = moments.take(pa.array(_extreme(moments, groups, how.clock, least=least)))
     for name, added in how.more.items():
-        column = rows.column(name)
-        of_first = added == OF_FIRST
-        columns[name] = column.take(chosen[FIRST]) if of_first else groups.added(column, added)
+        columns[name] = groups.added(rows.column(name), added)
     return pa.table(columns)
 
 

@@ -148,18 +148,6 @@ def test_what_is_the_same_in_all_rows_that_have_it_is_kept(spark: SparkSession) 
     assert {row["owner"]: row["names"] for row in found.collect()} == expected
 
 
-@pytest.mark.parametrize("clock", ["received_at", "timestamp"])
-def test_what_is_of_the_first_comes_with_it(clock: str, spark: SparkSession) -> None:
-    rows = calls(80, 6)
-    first = F.struct(*("received_at", "timestamp", "message_id", "source", F.col("type"), "event"))
-    frame = spark.createDataFrame(rows, CALL).select(
-        *KEYS, first.alias("first"), F.col("message_id").alias("name")
-    )
-    found = sums.added_up(frame, KEYS, clock, {"name": sums.OF_FIRST}).as_frame().collect()
-    expected = {key: told[1] for key, told in by_hand(rows, clock).items()}
-    assert {(row["owner"], row["day"]): row["name"] for row in found} == expected
-
-
 @pytest.mark.parametrize("limits", [(1 << 30, 1 << 30), (1, 1)], ids=["memory", "disk"])
 def test_all_values_are_listed_and_ranges_of_a_hash_come_sorted(
     limits: tuple[int, int], spark: SparkSession, monkeypatch: pytest.MonkeyPatch

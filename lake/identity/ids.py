@@ -46,11 +46,3 @@ def profile_id(space: str, kind: str, value: str) -> str:
     """
     text = f"profile-lake/1\0{space}\0{kind}\0{value}"
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def profile_id_column(space: str, kind: Column, value: Column) -> Column:
-    """The same id as a Spark column (STRING); null where the identifier is."""
-    from pyspark.sql import functions as F
-
-    text = F.concat(F.lit(f"profile-lake/1\0{space}\0"), kind, F.lit("\0"), value)
-    return F.substring(F.sha2(F.encode(text, "UTF-8"), 256), 1, 32)
