@@ -6,6 +6,7 @@ object that is rewritten meanwhile, or a crash at any commit, changes nothing.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -40,7 +41,7 @@ def run(night: Night) -> None:
     lake, batch = night.lake, night.plan.batch
     staged = staged_lines(night)
     calls = staged.frame.where("kind = 'call'")
-    rejected = staged.frame.where("kind = 'rejected'")
+    rejected = staged.frame.where("kind = 'rejected'").select(*REJECTED_CALLS.names)
 
     known = None
     if (version := night.plan.versions.get(EVENTS.name)) is not None:
@@ -62,10 +63,7 @@ def run(night: Night) -> None:
         else:
             lake.update(EVENTS, displaced.select("message_id"), accepted, once)
 
-    def write_rejected() -> None:
-        lake.append(REJECTED_CALLS, rejected.select(*REJECTED_CALLS.names), once)
-
-    together(write_events, write_rejected)
+    together(write_events, partial(lake.append, REJECTED_CALLS, rejected, once))
 
     ledger = ledger_of(night, staged.frame.where("kind = 'object'"))
     if displaced is None:

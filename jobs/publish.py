@@ -222,10 +222,7 @@ def put_profiles(basis: Basis, terms: Terms, put: Put, identifiers: DataFrame) -
         plain = profiles(seen, by_set, identifiers, won, clock, terms.ranges)
         put(PROFILES, with_columns(plain, rules, basis, terms) if columns else plain, columns)
 
-    def put_candidates() -> None:
-        put(PROFILE_TRAIT_CANDIDATES, trait_candidates(judged, clock))
-
-    together(put_won, put_candidates)
+    together(put_won, partial(put, PROFILE_TRAIT_CANDIDATES, trait_candidates(judged, clock)))
 
 
 def put_account_members(basis: Basis, clock: str, put: Put) -> None:

@@ -62,11 +62,11 @@ def added_up(
 
     In: sums of calls, (calls, first, last), with other columns; or rows with a moment ``first``
     alone, which is that of one call. ``more`` says how further columns are added up: ``sum``,
-    ``min``, ``max``, `SAME` or `LISTED`; nulls are passed over. Of two calls with the
-    same times the one with the lesser message id is the first (`lake.clock.order_of`). A sum of
-    nothing has no calls and null moments. ``ranges``: the one key is a hash, and each of so many
-    ranges of it is a task (see `lake.ranges`), whose rows come sorted. One shuffle, and Spark sorts
-    nothing. A worker holds up to 2 GiB: what it can add up no further goes to its disk.
+    ``min``, ``max``, `SAME` or `LISTED`; nulls are passed over. Of two calls with the same times
+    the one with the lesser message id is the first (`lake.clock.order_of`). A sum of nothing has no
+    calls and null moments. ``ranges``: the one key is a hash, and each of so many ranges of it is a
+    task (see `lake.ranges`), whose rows come sorted. One shuffle, and Spark sorts nothing. A worker
+    holds up to 2 GiB: what it can add up no further goes to its disk.
     """
     from pyspark.sql.types import ArrayType, LongType, StructField, StructType
 
@@ -84,8 +84,8 @@ def added_up(
         field = as_told(name, name)
         is_list = added == LISTED
         fields.append(StructField(name, ArrayType(field.dataType)) if is_list else field)
-    together = spread(needed, keys[0], ranges) if ranges else needed.repartition(*keys)
-    return WorkerRows(together, partial(_folded, how), StructType(fields))
+    parted = spread(needed, keys[0], ranges) if ranges else needed.repartition(*keys)
+    return WorkerRows(parted, partial(_folded, how), StructType(fields))
 
 
 @dataclass(frozen=True)

@@ -537,22 +537,24 @@ class Lake:
         """The files that are stored under this name, written now if they are not yet, once
         however many threads ask."""
         with self._storing[name]:
-            store, listed = self._store, self._listed(name)
-            files = stored(store, listed)
-            verb = "kept"
+            files, verb = stored(self._store, self._listed(name)), "kept"
             if files is None:
-                verb = "wrote"
-                try:
-                    files = write(store, f"{listed.removesuffix('.json')}/{_own_name()}")
-                except LakeError:
-                    raise
-                except Exception as failure:
-                    raise CommitError(
-                        f"_{name}: this run could not store its rows ({kinds(failure)}). Run again."
-                    ) from failure
-                self.before_commit(f"_{name}")
-                store_list(store, listed, files)
+                files, verb = self._stored_now(name, write), "wrote"
             self.after_commit(f"_{name}", verb)
+        return files
+
+    def _stored_now(self, name: str, write: Callable[[Objects, str], Stored]) -> Stored:
+        store, listed = self._store, self._listed(name)
+        try:
+            files = write(store, f"{listed.removesuffix('.json')}/{_own_name()}")
+        except LakeError:
+            raise
+        except Exception as failure:
+            raise CommitError(
+                f"_{name}: this run could not store its rows ({kinds(failure)}). Run again."
+            ) from failure
+        self.before_commit(f"_{name}")
+        store_list(store, listed, files)
         return files
 
     @property

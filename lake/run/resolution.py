@@ -116,10 +116,9 @@ class Resolver:
             )
             binding = self.store("in_conflict", found.distinct())
             contested = binding.frame
-            bad = of_sets.join(F.broadcast(contested), "component", "left_semi")
             clean = of_sets.join(F.broadcast(contested), "component", "left_anti")
-            # Of stored rows Spark knows the size: few are sent to all sightings, and none need
-            # move.
+            # Of stored rows Spark knows the size: few are sent to where the sightings are.
+            bad = of_sets.join(F.broadcast(contested), "component", "left_semi")
             bad = self.store("contested_sets", bad).frame
             sightings = conflicts.ordered_sightings(facts.sightings, bad, clean, self.clock)
             judge = conflicts.Judge(self.rules, self.config.space, self.clock)
