@@ -166,11 +166,11 @@ def settle() -> None:
 
 def compaction(lake: Lake, staged: Materialised) -> dict[str, Callable[[], None]]:
     """What compact does with the lines read, as steps to be taken in this order, once."""
-    calls, once = staged.frame.where("kind = 'call'"), Transaction("bench", 1)
+    once = Transaction("bench", 1)
 
     def duplicates() -> None:
-        repeated = lake.scratch("repeated", dedupe.repeated(calls, None)).frame
-        lost = dedupe.duplicates(calls, None, repeated)
+        repeated = lake.scratch("repeated", dedupe.repeated(staged, None))
+        lost = dedupe.duplicates(staged, None, repeated)
         lake.append(DUPLICATE_CALLS, lost.withColumn("batch", F.lit(1).cast("bigint")), once)
 
     def events() -> None:

@@ -40,14 +40,13 @@ def run(night: Night) -> None:
         return
     lake, batch = night.lake, night.plan.batch
     staged = staged_lines(night)
-    calls = staged.frame.where("kind = 'call'")
     rejected = staged.frame.where("kind = 'rejected'").select(*REJECTED_CALLS.names)
 
     known = None
     if (version := night.plan.versions.get(EVENTS.name)) is not None:
         known = lake.read(EVENTS, version)
-    repeated = lake.scratch("repeated", dedupe.repeated(calls, known)).frame
-    lost = dedupe.duplicates(calls, known, repeated)
+    repeated = lake.scratch("repeated", dedupe.repeated(staged, known))
+    lost = dedupe.duplicates(staged, known, repeated)
     lake.append(DUPLICATE_CALLS, lost.withColumn("batch", F.lit(batch).cast("bigint")), once)
     duplicates = lake.read(DUPLICATE_CALLS).where(F.col("batch") == batch)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pyspark.sql import functions as F
 
+from lake.frames import rows_of
 from lake.io import publications
 from lake.parallel import together
 from lake.profiles import profiles_sync as sync
@@ -127,7 +128,7 @@ def restricted(every: Basis, night: Night, change: Change) -> Basis:
     """What the rows of the touched profiles are made from."""
     store = night.lake.scratch
     return Basis(
-        change.basis.identities,
+        rows_of(change.basis.identities),
         change.basis.set_profiles,
         store("touched_created", change.of(every.created_profiles)).frame,
         store("touched_traits", change.of(every.profile_traits)).frame,

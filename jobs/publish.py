@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from jobs import profiles_sync
 from lake import sums
 from lake.errors import ConservationError
+from lake.frames import rows_of
 from lake.identity import changes, spans
 from lake.identity.stitching import SET_TOTALS
 from lake.io import publications, views
@@ -27,7 +28,7 @@ from lake.profiles.survivorship import judged_values, trait_candidates, winning_
 from lake.quality.expectations import load_suites
 from lake.quality.gate import Candidate, Gate, blocking, result_rows
 from lake.run.facts import facts
-from lake.run.night import ALL_SETS, BLOCKED, TOUCHED_IDENTITIES, TOUCHED_PROFILES, Night
+from lake.run.night import BLOCKED, TOUCHED_IDENTITIES, TOUCHED_PROFILES, Night, sets_since
 from lake.run.rules import asked, profile_columns, trait_rules
 from lake.tables import (
     ACCOUNT_ACTIVITY,
@@ -63,7 +64,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from lake.config import Config
-    from lake.frames import Storable, WorkerRows
+    from lake.frames import Materialised, Storable, WorkerRows
     from lake.profiles.survivorship import TraitRule
     from lake.quality.expectations import Suite
     from lake.run.resolution import Store
@@ -170,7 +171,7 @@ class Basis(NamedTuple):
 
     facts: Mapping[str, DataFrame]
     set_profiles: DataFrame
-    identities: DataFrame
+    identities: DataFrame | Materialised
 
 
 class Terms(NamedTuple):
@@ -236,7 +237,7 @@ def put_consents(basis: Basis, clock: str, put: Put) -> None:
     by_set, known = basis.set_profiles, basis.facts[IDENTITY_SETS.name]
     own = basis.facts[SIGHTINGS.name].join(by_set, "identity_set", "left_semi")
     totals = sums.added_up(own, ["identity_set"], clock).as_frame()
-    members = linking_sets(known, totals, by_set, basis.identities)
+    members = linking_sets(known, totals, by_set, rows_of(basis.identities))
     said = basis.facts[CONSENT_OBSERVATIONS.name]
     consents = put(PROFILE_CONSENTS, profile_consents(said, by_set, members, clock))
     put(PROFILES_CONSENTED, consented(consents))
@@ -297,13 +298,13 @@ def change(night: Night) -> Change:
     identities = lake.kept(TOUCHED_IDENTITIES, IDENTITIES.ddl)
     all_may_change = config.is_dated or not night.plan.published
     if touched is None or identities is None or all_may_change:
-        if totals := lake.kept(ALL_SETS, SET_TOTALS):
+        if totals := lake.kept(sets_since(0), SET_TOTALS):
             told[SIGHTINGS.name] = totals.frame  # what sightings add up to, by set
-        whole = Basis(told, set_profiles, lake.read(IDENTITIES))
+        whole = Basis(told, set_profiles, lake.stored(IDENTITIES))
         return Change(night, whole, None, lake.ranges(night.tables.rows(IDENTITY_SETS)))
     own = set_profiles.join(F.broadcast(touched.frame), "profile_id", "left_semi")
     ranges = lake.ranges(touched.rows)
-    return Change(night, Basis(told, own, identities.frame), touched.frame, ranges)
+    return Change(night, Basis(told, own, identities), touched.frame, ranges)
 
 
 def write_accounts(night: Night) -> None:

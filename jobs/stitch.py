@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from lake.frames import Storable, as_frame
+from lake.frames import as_frame
 from lake.identity import shared, touched
 from lake.identity.reextraction import re_extracted
+from lake.identity.stitching import without_keys
 from lake.parallel import together
 from lake.profiles.activity import activity
-from lake.run.facts import Fact, facts_told
-from lake.run.night import RETOLD_SETS, TOUCHED_IDENTITIES, TOUCHED_PROFILES, Night
+from lake.run import set_facts
+from lake.run.facts import FACTS, Fact, facts_told
+from lake.run.night import RETOLD_SETS, TOUCHED_IDENTITIES, TOUCHED_PROFILES, Night, sets_since
 from lake.run.planning import ASKED
 from lake.run.resolution import Resolved, Resolver
 from lake.run.rules import measured
 from lake.run.scope import Told, everything, touched_by
+from lake.run.set_facts import SETS
 from lake.tables import (
     ACCOUNT_ACTIVITY,
     ACCOUNT_OBSERVATIONS,
@@ -40,6 +43,8 @@ from lake.tables import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from lake.frames import Storable
+    from lake.io.delta import Writable
     from lake.schema import Table
 
 READS = (EVENTS, DUPLICATE_CALLS)
@@ -85,22 +90,24 @@ def add_facts(night: Night) -> None:
     retold = None if anew else retold_sets(night)
     events = lake.read(EVENTS)
     ask_anew(night, events, whole=anew or retold is not None)
+    placed = tell_of_sets(night, anew=anew) if retold is None else {}
 
     def add(fact: Fact) -> None:
         """What the events that a table of facts knows nothing of yet say."""
         (table, transform), once = fact, night.transaction("stitch")
         # A run that died may have left one table ahead of another, so each is asked.
         whole = anew or is_behind(night, table) or (retold is not None and table in OF_NOBODY)
-        rows = events if whole else events.where(F.col("batch") > told(night, table))
-        if retold is not None and not whole:
-            own = events.join(F.broadcast(retold), "identity_set", "left_semi")
-            rows = rows.join(F.broadcast(retold), "identity_set", "left_anti").unionByName(own)
-        found: Storable = transform(rows, clock)
-        if table is IDENTITY_SETS and not anew:
-            known = lake.read(IDENTITY_SETS)
-            if retold is not None:
-                known = known.join(F.broadcast(retold), "identity_set", "left_anti")
-            found = as_frame(found).join(known, "identity_set", "left_anti")
+        found: Writable
+        if table.name in placed:
+            found = placed[table.name]
+        else:
+            rows = events if whole else events.where(F.col("batch") > told(night, table))
+            if retold is not None and not whole:
+                own = events.join(F.broadcast(retold), "identity_set", "left_semi")
+                rows = rows.join(F.broadcast(retold), "identity_set", "left_anti").unionByName(own)
+            found = transform(rows, clock)
+            if table is IDENTITY_SETS and not anew:
+                found = unknown_sets(night, as_frame(found), retold)
         if whole:
             lake.replace(table, found, once)
         elif retold is not None:
@@ -111,6 +118,44 @@ def add_facts(night: Night) -> None:
     *others, sightings = facts_told(night.config, night.tables).values()
     together(*(partial(add, fact) for fact in others))
     add(sightings)  # last, for they tell the next run where to go on
+
+
+def tell_of_sets(night: Night, *, anew: bool) -> dict[str, Writable]:
+    """What new calls, or all of them, say of identity sets: by table what is to be added.
+
+    In one pass, which leaves in scratch what they add to each set. Nothing where a run that died
+    left these tables at different batches: then each is told of for itself.
+    """
+    lake, tables = night.lake, [table for table, _ in FACTS.values()]
+    since = {0 if anew else told(night, table) for table in tables}
+    behind = not anew and any(is_behind(night, table) for table in tables)
+    if (
+        behind
+        or len(since) > 1
+        or all(night.tables.holds(t, night.transaction("stitch")) for t in tables)
+    ):
+        return {}
+    batch = since.pop()
+    is_first = anew or not night.tables.rows(IDENTITY_SETS)
+    if not is_first:
+        tables.remove(IDENTITY_SETS)
+    kinds = {SETS, *(table.name for table in tables)}
+    told_now = set_facts.told(lake.stored(EVENTS, batch), night.config.identity.order_by, kinds)
+    sets, placed = lake.write_apart(sets_since(batch), SETS, told_now, tables)
+    if not placed:
+        return {}
+    if is_first:
+        return {**placed}
+    found = sets.frame.select("identity_set", without_keys().alias("identifiers"), "batch")
+    return {**placed, IDENTITY_SETS.name: unknown_sets(night, found, None)}
+
+
+def unknown_sets(night: Night, found: DataFrame, retold: DataFrame | None) -> DataFrame:
+    """Those of the sets that the table of them does not have, or is told of anew."""
+    known = night.lake.read(IDENTITY_SETS)
+    if retold is not None:
+        known = known.join(F.broadcast(retold), "identity_set", "left_anti")
+    return found.join(known, "identity_set", "left_anti")
 
 
 def is_behind(night: Night, table: Table) -> bool:
@@ -237,7 +282,7 @@ def write_state(
     by table."""
     lake, once = night.lake, night.transaction("stitch")
 
-    def put(table: Table, rows: DataFrame) -> None:
+    def put(table: Table, rows: Storable) -> None:
         if keys is None:
             lake.replace(table, rows, once)
         else:

@@ -22,6 +22,7 @@ from jobs import profiles_sync
 from jobs.publish import Basis, Terms, published_rows
 from lake.config import Config
 from lake.errors import NotFound
+from lake.frames import as_frame
 from lake.identity import touched
 from lake.io import publications
 from lake.io.delta import Lake, conformed
@@ -35,7 +36,7 @@ from lake.run.facts import facts_told
 from lake.run.night import check_finished
 from lake.run.place import Place
 from lake.run.planning import changed_rules
-from lake.run.resolution import Resolved, Resolver
+from lake.run.resolution import Resolver
 from lake.run.scope import Told, everything
 from lake.tables import (
     ACCOUNT_ACTIVITY,
@@ -163,14 +164,11 @@ class Rebuild:
             looked_at = identities.select("component").distinct()
             live_created = live_created.join(looked_at, "component", "left_semi")
         yield "state", IDENTITIES, live, identities
-        yield "state", VIOLATIONS, of_own(lake.read(VIOLATIONS)), found.violations
+        yield "state", VIOLATIONS, of_own(lake.read(VIOLATIONS)), as_frame(found.violations)
         yield "state", CREATED_PROFILES, live_created, created
         yield "state", SET_PROFILES, of_own(lake.read(SET_PROFILES)), set_profiles
 
-        as_it_is = found._replace(
-            identities=identities, set_profiles=set_profiles, created_profiles=created
-        )
-        published = self._published(facts, as_it_is)
+        published = self._published(facts, identities, set_profiles, created)
         ids = created.select(F.explode(F.array("segment_id", "profile_id")).alias("id")).distinct()
         for table, rows in published.tables.values():
             live, wanted = lake.read(table), rows
@@ -182,21 +180,27 @@ class Rebuild:
                 live = live.join(ids.withColumnRenamed("id", key), key, "left_semi")
             yield "published", table, live, wanted
 
-    def _published(self, facts: Mapping[str, DataFrame], found: Resolved) -> Made:
+    def _published(
+        self,
+        facts: Mapping[str, DataFrame],
+        identities: DataFrame,
+        set_profiles: DataFrame,
+        created: DataFrame,
+    ) -> Made:
         """What the tables of profiles, of accounts and of Profiles Sync should hold."""
         lake, config, clock = self.lake, self.config, self.config.identity.order_by
         made = Made(lake)
         ranges = lake.ranges(lake.tables.rows(IDENTITY_SETS))
         terms = Terms(config, self.published_at, lake.scratch, ranges)
-        published_rows(Basis(facts, found.set_profiles, found.identities), terms, made.put)
+        published_rows(Basis(facts, set_profiles, identities), terms, made.put)
         if ACCOUNT_OBSERVATIONS.name in facts:
             told, done = facts[ACCOUNT_OBSERVATIONS.name], facts[ACCOUNT_ACTIVITY.name]
             made.put(ACCOUNTS, accounts(told, done, made.rows(ACCOUNT_MEMBERS), clock))
         if config.profiles_sync.enabled:
             basis = profiles_sync.Basis(
-                found.identities,
-                found.set_profiles,
-                found.created_profiles,
+                identities,
+                set_profiles,
+                created,
                 made.rows(PROFILE_TRAITS),
                 facts[IDENTIFY_CALLS.name],
             )

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pyspark.sql import Column
 
 RECEIVED_AT = "received_at"
+#: What a moment holds of a call.
+MOMENT = ("received_at", "timestamp", "message_id", "source", "type", "event")
 
 
 def order_of(moment: str, clock: str) -> Column:
@@ -75,4 +77,4 @@ def time_of(moment: str, clock: str) -> Column:
 
 def moment() -> Column:
     """A call's place in time and what it was, of a frame of events."""
-    return F.struct("received_at", "timestamp", "message_id", "source", "type", "event")
+    return F.struct(*MOMENT)

@@ -4,25 +4,31 @@ computed again."""
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import pyarrow as pa
 
+from lake.schema import ddl_of
+
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
-    from pyspark.sql.types import StructType
+
+T = TypeVar("T")
 
 #: The body of a ``mapInArrow``.
 Kernel = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+#: One that makes rows of several kinds, each batch beside its kind's name.
+KernelOfMany = Callable[[Iterable[pa.RecordBatch]], Iterator[tuple[str, pa.RecordBatch]]]
 
 
 @dataclass(frozen=True)
 class WorkerRows:
-    """Rows that a kernel makes of a frame's, in the columns of ``schema`` (DDL, or Spark's own).
+    """Rows that a kernel makes of a frame's, in the columns of ``schema`` (DDL); ``in_order`` if
+    they come in the order and the ranges of the table that they are for.
 
     The two are kept apart, for the worker that makes such rows can write them itself, and then
     they never go through the JVM.
@@ -30,19 +36,44 @@ class WorkerRows:
 
     frame: DataFrame
     kernel: Kernel
-    schema: StructType | str
+    schema: str
+    in_order: bool = False
 
     def as_frame(self) -> DataFrame:
         """The rows as a frame."""
         return self.frame.mapInArrow(self.kernel, self.schema)
 
-    def then(self, kernel: Kernel, schema: StructType | str) -> WorkerRows:
+    def then(self, kernel: Kernel, schema: str) -> WorkerRows:
         """What another kernel makes of the rows, by the same workers."""
-        return WorkerRows(self.frame, in_turn(self.kernel, kernel), schema)
+        return replace(self, kernel=in_turn(self.kernel, kernel), schema=schema)
+
+    def apart(self, kernel: KernelOfMany, schemas: Mapping[str, str]) -> ManyRows:
+        """What a kernel that makes rows of several kinds makes of them, by the same workers."""
+        return ManyRows(self.frame, in_turn(self.kernel, kernel), schemas)
 
     def in_one_task(self) -> WorkerRows:
         """The rows, of one run of the kernel."""
         return replace(self, frame=self.frame.coalesce(1))
+
+
+@dataclass(frozen=True)
+class ManyRows:
+    """Rows of several kinds that one kernel makes of a frame's, by kind in the columns of its
+    schema (DDL). Written where they are made, they are in several tables after one job."""
+
+    frame: DataFrame
+    kernel: KernelOfMany
+    schemas: Mapping[str, str]
+
+    def only(self, kind: str) -> WorkerRows:
+        """The rows of one kind."""
+        return WorkerRows(self.frame, partial(_only, self.kernel, kind), self.schemas[kind])
+
+
+def _only(
+    kernel: KernelOfMany, kind: str, batches: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    return (batch for name, batch in kernel(batches) if name == kind)
 
 
 #: What can be stored.
@@ -73,16 +104,43 @@ class Materialised:
         """What is stored, as rows for the workers: (uri)."""
         return self.frame.sparkSession.createDataFrame([(uri,) for uri in self.files], "uri string")
 
-    def through(self, kernel: Kernel, schema: str, of: Sequence[str] | None = None) -> WorkerRows:
-        """What the kernel makes of the stored rows, in the columns of ``schema`` (DDL); ``of``: the
-        stored columns that it needs, by default all.
+    def reader(self) -> Callable[[], Iterator[pa.RecordBatch]]:
+        """What gives a worker all that is stored."""
+        assert self.opened is not None
+        return partial(self.opened, [pa.RecordBatch.from_pydict({"uri": list(self.files)})])
+
+    def columns(self, names: Sequence[str] | None = None) -> WorkerRows:
+        """These columns of what is stored, by default all.
 
         Rows that a worker reads itself do not go through the JVM, which hands them over one by
         one at several times what it costs to read them.
         """
+        own = self.frame.select(*names) if names else self.frame
         if self.opened is None:
-            return WorkerRows(self.frame.select(*of) if of else self.frame, kernel, schema)
-        return WorkerRows(self.parts, in_turn(partial(self.opened, columns=of), kernel), schema)
+            return unchanged(own)
+        return replace(unchanged(own), frame=self.parts, kernel=partial(self.opened, columns=names))
+
+    def through(self, kernel: Kernel, schema: str, of: Sequence[str] | None = None) -> WorkerRows:
+        """What the kernel makes of the stored rows, in the columns of ``schema`` (DDL); ``of``: the
+        stored columns that it needs, by default all."""
+        return self.columns(of).then(kernel, schema)
+
+
+def unchanged(rows: DataFrame) -> WorkerRows:
+    """The rows of a frame as they come to a worker."""
+    return WorkerRows(rows, iter, ddl_of(dict(rows.dtypes)))
+
+
+def columns_of(rows: DataFrame | Materialised, names: Sequence[str]) -> WorkerRows:
+    """These columns of the rows; what is stored is read by the workers themselves."""
+    if isinstance(rows, Materialised):
+        return rows.columns(names)
+    return unchanged(rows.select(*names))
+
+
+def rows_of(rows: DataFrame | Materialised) -> DataFrame:
+    """The rows as a frame, stored or not."""
+    return rows.frame if isinstance(rows, Materialised) else rows
 
 
 @contextmanager
@@ -100,12 +158,14 @@ def without_cycles() -> Iterator[None]:
             gc.enable()
 
 
-def in_turn(first: Kernel, then: Kernel) -> Kernel:
+def in_turn(
+    first: Kernel, then: Callable[[Iterable[pa.RecordBatch]], T]
+) -> Callable[[Iterable[pa.RecordBatch]], T]:
     """The kernel that makes of rows what ``then`` makes of what ``first`` makes of them."""
     return partial(_in_turn, first, then)
 
 
 def _in_turn(
-    first: Kernel, then: Kernel, batches: Iterable[pa.RecordBatch]
-) -> Iterator[pa.RecordBatch]:
+    first: Kernel, then: Callable[[Iterable[pa.RecordBatch]], T], batches: Iterable[pa.RecordBatch]
+) -> T:
     return then(first(batches))

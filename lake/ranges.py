@@ -12,16 +12,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import count
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
     from pyspark.sql import Column, DataFrame, SparkSession
 
 _BITS: Final = 32
 _WORD: Final = 0xFFFFFFFF
 #: Columns that are hashes: 64 bits, bytes, or hexadecimal digits.
 _HASHES: Final = frozenset(
-    ("identifier_key", "identity_set", "profile_id", "segment_id", "old_profile_id")
+    (
+        *("identifier_key", "identity_set", "message_key"),
+        *("profile_id", "segment_id", "old_profile_id"),
+    )
 )
 #: The column that `with_range` adds.
 RANGE: Final = "range"
@@ -42,6 +47,37 @@ def spread(rows: DataFrame, key: str, ranges: int) -> DataFrame:
     Raises ValueError if the key is no hash.
     """
     return rows.repartitionById(ranges, _range_of_hash(rows, key, ranges))
+
+
+def range_of_each(column: pa.Array, ranges: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Which of so many ranges each value of a column of hashes is in, in a worker, as `spread` has
+    it."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_binary(column.type):
+        word = pc.binary_slice(pc.fill_null(column, bytes(_BITS // 8)), 0, _BITS // 8)
+        bits = _bytes_of(word, _BITS // 8).view(">u4").ravel()
+    elif pa.types.is_string(column.type):
+        digits = pc.utf8_slice_codeunits(pc.fill_null(column, "0" * (_BITS // 4)), 0, _BITS // 4)
+        letters = _bytes_of(digits.cast(pa.binary()), _BITS // 4)
+        values = (letters & 15) + 9 * (letters >> 6)
+        bits = np.ascontiguousarray(values[:, ::2] << 4 | values[:, 1::2]).view(">u4").ravel()
+    else:
+        numbers = pc.fill_null(column, -(1 << 63)).to_numpy(zero_copy_only=False)
+        bits = (numbers >> (64 - _BITS)) + (1 << (_BITS - 1))
+    return bits.astype(np.int64) * ranges >> _BITS
+
+
+def _bytes_of(column: pa.Array, width: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The bytes of values that all have so many, a row a value."""
+    import numpy as np
+    import pyarrow as pa
+
+    plain = column.cast(pa.binary(width))
+    every = np.frombuffer(plain.buffers()[1], np.uint8)
+    return every[plain.offset * width :][: len(plain) * width].reshape(-1, width)
 
 
 def with_range(rows: DataFrame, key: str, ranges: int) -> DataFrame:
@@ -89,6 +125,11 @@ def _murmur3(number: int) -> int:
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
         found = (found ^ found >> shift) * factor & _WORD
     return found - (1 << 32) if found >> 31 else found
+
+
+def is_hash(name: str) -> bool:
+    """Whether a column of this name is a hash."""
+    return name in _HASHES
 
 
 def _range_of_hash(rows: DataFrame, key: str, ranges: int) -> Column:

@@ -56,7 +56,7 @@ class Table:
     @property
     def ddl(self) -> str:
         """The columns as a Spark DDL schema string."""
-        return ", ".join(f"`{c.name}` {c.type}" for c in self.columns)
+        return ddl_of({c.name: c.type for c in self.columns})
 
     def extended(self, columns: tuple[Column, ...]) -> Table:
         """The table with further columns, which the configuration of a lake adds to it."""
@@ -181,6 +181,28 @@ def arrow_type(ddl: str) -> pa.DataType:
             return pa.struct([pa.field(n.strip(), arrow_type(t)) for n, t in fields])
         case _:
             raise ValueError(f"no Arrow type for {ddl}")
+
+
+def arrow_schema(ddl: str) -> pa.Schema:
+    """The pyarrow schema of columns in Spark DDL."""
+    import pyarrow as pa
+
+    return pa.schema([(name, arrow_type(kind)) for name, kind in columns_in(ddl).items()])
+
+
+def columns_in(ddl: str) -> dict[str, str]:
+    """The columns in Spark DDL: each one's type.
+
+    >>> columns_in("`day` date, seen array<struct<a:int,b:int>>")
+    {'day': 'date', 'seen': 'array<struct<a:int,b:int>>'}
+    """
+    columns = (part.strip().split(maxsplit=1) for part in split_top_level(ddl))
+    return {name.strip("`"): kind for name, kind in columns}
+
+
+def ddl_of(columns: Mapping[str, str]) -> str:
+    """Columns, by name their types, in Spark DDL."""
+    return ", ".join(f"`{name}` {kind}" for name, kind in columns.items())
 
 
 def split_top_level(text: str) -> list[str]:

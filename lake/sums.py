@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -24,11 +24,12 @@ import pyarrow.compute as pc
 
 from lake.clock import moment, times_of
 from lake.frames import WorkerRows
-from lake.ranges import spread
+from lake.packing import gathered
+from lake.ranges import is_hash, spread
+from lake.schema import columns_in, ddl_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
-    from pyspark.sql.types import StructField
 
 
 Numbers: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
@@ -52,7 +53,7 @@ def of_calls(
 
 
 def added_up(
-    rows: DataFrame,
+    rows: DataFrame | WorkerRows,
     keys: Sequence[str],
     clock: str,
     more: Mapping[str, str] | None = None,
@@ -66,71 +67,90 @@ def added_up(
     the one with the lesser message id is the first (`lake.clock.order_of`). A sum of nothing has no
     calls and null moments. ``ranges``: the one key is a hash, and each of so many ranges of it is a
     task (see `lake.ranges`), whose rows come sorted. One shuffle, and Spark sorts nothing. A worker
-    holds up to 2 GiB: what it can add up no further goes to its disk.
+    holds up to 2 GiB: what it can add up no further goes to its disk. Rows that workers make are
+    packed by them; one of the keys is a hash then.
     """
-    from pyspark.sql.types import ArrayType, LongType, StructField, StructType
-
-    how = _How(tuple(keys), clock, dict(more or {}), in_order=ranges is not None)
-    own = [name for name in SUMS if name in rows.columns]
-    needed = rows.select(*keys, *own, *how.more)
-    told = needed.schema
-
-    def as_told(name: str, source: str) -> StructField:
-        return StructField(name, told[source].dataType)
-
-    fields = [as_told(key, key) for key in keys]
-    fields += [StructField(CALLS, LongType()), as_told(FIRST, FIRST), as_told(LAST, FIRST)]
+    how = How(tuple(keys), clock, dict(more or {}), in_order=ranges is not None)
+    types = columns_in(rows.schema) if isinstance(rows, WorkerRows) else dict(rows.dtypes)
+    own = [name for name in SUMS if name in types]
+    needed = {name: types[name] for name in (*keys, *own, *how.more)}
+    made = {key: types[key] for key in keys}
+    made |= {CALLS: "bigint", FIRST: types[FIRST], LAST: types[FIRST]}
     for name, added in how.more.items():
-        field = as_told(name, name)
-        is_list = added == LISTED
-        fields.append(StructField(name, ArrayType(field.dataType)) if is_list else field)
-    parted = spread(needed, keys[0], ranges) if ranges else needed.repartition(*keys)
-    return WorkerRows(parted, partial(_folded, how), StructType(fields))
+        made[name] = f"array<{types[name]}>" if added == LISTED else types[name]
+    kernel = partial(_folded, how)
+    if isinstance(rows, WorkerRows):
+        [by] = filter(is_hash, keys)
+        narrow = replace(rows, schema=ddl_of(needed))  # only these are packed
+        found = gathered(narrow, by, kernel, ddl_of(made), ranges)
+        return replace(found, in_order=how.in_order)
+    plain = rows.select(*needed)
+    parted = spread(plain, keys[0], ranges) if ranges else plain.repartition(*keys)
+    return WorkerRows(parted, kernel, ddl_of(made), how.in_order)
 
 
 @dataclass(frozen=True)
-class _How:
-    """By which keys, by whose order, what of further columns, and whether sorted by the one key."""
+class How:
+    """By which ``keys`` rows are added up, by whose order of calls, what of ``more`` columns (see
+    `added_up`), and whether they come sorted by the one key."""
 
     keys: tuple[str, ...]
     clock: str
-    more: Mapping[str, str]
-    in_order: bool
+    more: Mapping[str, str] = field(default_factory=dict)
+    in_order: bool = False
 
 
-def _folded(how: _How, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The rows of a task added up; sorted ones in one batch, unless there are too many.
+class Adding:
+    """Rows of a task that are added up as they come, in a worker.
 
     They are added up whenever there are many new ones. What is then too much to be held is parted
-    by the keys, and each part added up for itself.
+    by the keys, and each part added up for itself. ``folder`` is for this alone; of several in
+    one task each holds its ``share`` of what a worker may hold.
     """
-    with tempfile.TemporaryDirectory(prefix="sums-") as folder:
-        parts = _Parts(Path(folder), how)
-        held: list[pa.Table] = []
-        new = 0
-        for batch in batches:
-            if batch.num_rows:
-                held.append(_as_sums(how, batch))
-                new += batch.nbytes
-            if new >= _FOLD_BYTES:
-                held, new = [_fold(how, held)], 0
-                if held[0].nbytes >= _HELD_BYTES:
-                    parts.add(held.pop())
-        if parts.are_used and held:
-            parts.add(_fold(how, held))
-            held = []
-        for every in chain([held], parts.stored()):
+
+    def __init__(self, how: How, folder: str, share: int = 1) -> None:
+        self._how = how
+        self._parts = _Parts(Path(folder), how)
+        self._held: list[pa.Table] = []
+        self._new = 0
+        self._fold_bytes, self._held_bytes = _FOLD_BYTES // share, _HELD_BYTES // share
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Add some rows more."""
+        if batch.num_rows:
+            self._held.append(_as_sums(self._how, batch))
+            self._new += batch.nbytes
+        if self._new >= self._fold_bytes:
+            self._held, self._new = [_fold(self._how, self._held)], 0
+            if self._held[0].nbytes >= self._held_bytes:
+                self._parts.add(self._held.pop())
+
+    def rows(self) -> Iterator[pa.RecordBatch]:
+        """What they come to; sorted ones in one batch, unless there are too many. Asked once."""
+        if self._parts.are_used and self._held:
+            self._parts.add(_fold(self._how, self._held))
+            self._held = []
+        for every in chain([self._held], self._parts.stored()):
             if sum(map(len, every)):
-                found = _fold(how, every)
-                if how.in_order:
-                    found = found.sort_by(how.keys[0]).combine_chunks()
+                found = _fold(self._how, every)
+                if self._how.in_order:
+                    found = found.sort_by(self._how.keys[0]).combine_chunks()
                 yield from found.to_batches()
+
+
+def _folded(how: How, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The rows of a task added up."""
+    with tempfile.TemporaryDirectory(prefix="sums-") as folder:
+        adding = Adding(how, folder)
+        for batch in batches:
+            adding.add(batch)
+        yield from adding.rows()
 
 
 class _Parts:
     """Rows on disk, parted by their keys: by a hash of them, or in their order."""
 
-    def __init__(self, folder: Path, how: _How) -> None:
+    def __init__(self, folder: Path, how: How) -> None:
         self._folder, self._how = folder, how
         self._bounds: np.ndarray[Any, Any] | None = None
         self._files: list[pa.OSFile] = []
@@ -173,7 +193,7 @@ class _Parts:
                 yield [pa.ipc.open_stream(file).read_all()]
 
 
-def _as_sums(how: _How, batch: pa.RecordBatch) -> pa.Table:
+def _as_sums(how: How, batch: pa.RecordBatch) -> pa.Table:
     """The rows of a batch, each as a sum; a call is one of itself, a value a list of itself."""
     columns = dict(zip(batch.schema.names, batch.columns, strict=True))
     if CALLS not in columns:
@@ -185,7 +205,7 @@ def _as_sums(how: _How, batch: pa.RecordBatch) -> pa.Table:
     return pa.table(columns).select([*how.keys, *SUMS, *how.more])
 
 
-def _fold(how: _How, sums: Sequence[pa.Table]) -> pa.Table:
+def _fold(how: How, sums: Sequence[pa.Table]) -> pa.Table:
     """All of these, those with the same keys as one."""
     rows = pa.concat_tables(sums)
     groups = _Groups.of(rows, how.keys)

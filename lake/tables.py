@@ -178,6 +178,7 @@ STAGED_LINES = Table(
     writer="compact",
     columns=(
         *EVENTS.columns,
+        Column("message_key", "bigint", "64-bit hash of a call's message id."),
         Column("kind", "string", "call, rejected or object."),
         *(c for c in REJECTED_CALLS.columns if c.name in ("reason", "detail", "raw", "bytes")),
         *(

@@ -12,7 +12,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from operator import attrgetter
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, cast
@@ -81,6 +81,7 @@ _value = msgspec.json.Decoder(Raw).decode
 _string = msgspec.json.Decoder(str).decode
 _types: Final = frozenset(("identify", "track", "page", "screen", "group", "alias"))
 _GROUP = 32
+_SPARK_SEED = 42
 _REFUSED = (msgspec.MsgspecError, ValueError, RecursionError)
 _message_id = attrgetter("message_id")
 # What `[` and `{` have in common; no other ASCII character has it.
@@ -195,6 +196,13 @@ def payload_hash(line: bytes) -> bytes:
     two of the same times is kept, a sender chooses by their times anyway.
     """
     return xxhash.xxh3_128_digest(line)
+
+
+def message_keys(message_ids: Sequence[str]) -> NDArray[np.int64]:
+    """64 bits of each message id, as Spark's ``xxhash64`` has them: equal ids have equal ones, and
+    others hardly ever."""
+    hashes = list(map(partial(xxhash.xxh64_intdigest, seed=_SPARK_SEED), message_ids))
+    return np.array(hashes, np.uint64).view(np.int64)
 
 
 def _too_long(found: Call) -> Rejection | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import re2
 
-from lake.frames import WorkerRows
+from lake.frames import WorkerRows, unchanged
 
 if TYPE_CHECKING:
     from lake.frames import Storable
@@ -89,7 +89,6 @@ def guarded(identifiers: Storable, blocked: Blocked) -> WorkerRows:
     comes out. An Arrow kernel, because RE2 is not to be had in Spark's SQL, and its own regular
     expressions can be made to run for ever by a customer's value.
     """
-    from pyspark.sql.types import StringType, StructField, StructType
 
     def kernel(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -100,9 +99,5 @@ def guarded(identifiers: Storable, blocked: Blocked) -> WorkerRows:
             ]
             yield batch.append_column("guard", pa.array(reasons, pa.string()))
 
-    schema = identifiers.schema
-    assert isinstance(schema, StructType)
-    with_guard = StructType([*schema.fields, StructField("guard", StringType())])
-    if isinstance(identifiers, WorkerRows):
-        return identifiers.then(kernel, with_guard)
-    return WorkerRows(identifiers, kernel, with_guard)
+    rows = identifiers if isinstance(identifiers, WorkerRows) else unchanged(identifiers)
+    return rows.then(kernel, f"{rows.schema}, guard string")

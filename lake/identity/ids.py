@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import xxhash
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyspark.sql import Column
 
 _SPARK_SEED = 42
@@ -33,6 +34,26 @@ def identifier_key_column(kind: Column, value: Column) -> Column:
     from pyspark.sql import functions as F
 
     return F.xxhash64(kind, value)
+
+
+def with_keys(identifiers: pa.ListArray) -> pa.ListArray:
+    """Lists of (type, value, key), the identifiers' `identifier_key`, of lists of (type, value)."""
+    import numpy as np
+    import pyarrow as pa
+
+    every = identifiers.flatten()
+    kinds, values = every.field("type"), every.field("value")
+    encoded = kinds.dictionary_encode()
+    seeds = [
+        xxhash.xxh64_intdigest(kind.encode(), seed=_SPARK_SEED)
+        for kind in encoded.dictionary.to_pylist()
+    ]
+    of_each = [seeds[code] for code in encoded.indices.to_pylist()]
+    hashes = list(map(xxhash.xxh64_intdigest, values.to_pylist(), of_each))
+    keys = pa.array(np.array(hashes, np.uint64).view(np.int64))
+    told = pa.StructArray.from_arrays([kinds, values, keys], ["type", "value", "key"])
+    offsets = identifiers.offsets.to_numpy()
+    return pa.ListArray.from_arrays(pa.array(offsets - offsets[0]), told)
 
 
 def profile_id(space: str, kind: str, value: str) -> str:

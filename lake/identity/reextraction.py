@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from lake.frames import WorkerRows
+from lake.frames import WorkerRows, unchanged
 from lake.identity.identifiers import Extraction, extractor
 
 if TYPE_CHECKING:
@@ -39,4 +40,4 @@ def re_extracted(events: DataFrame, extraction: Extraction) -> WorkerRows:
                 batch = batch.set_column(at, field, pa.array(values, field.type))  # noqa: PLW2901
             yield batch
 
-    return WorkerRows(events, kernel, events.schema)
+    return replace(unchanged(events), kernel=kernel)

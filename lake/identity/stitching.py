@@ -10,22 +10,26 @@ key of its own, because keys come from clients, who can craft a pair that collid
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
 from lake import sums
+from lake.frames import columns_of
 from lake.identity.guards import REASONS
-from lake.identity.ids import identifier_key, identifier_key_column
-from lake.tables import MOMENT_TYPE
+from lake.identity.ids import identifier_key, identifier_key_column, with_keys
+from lake.tables import CREATED_PROFILES, MOMENT_TYPE, SET_PROFILES
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
-    from lake.frames import WorkerRows
+    from lake.frames import Materialised, WorkerRows
     from lake.identity.resolve.model import Pair
+    from lake.schema import Table
 
 
 #: What tells identifiers apart, and the key that follows from it.
@@ -40,16 +44,18 @@ SET_TOTALS = (
 def set_totals(identity_sets: DataFrame, sightings: DataFrame, clock: str) -> WorkerRows:
     """One row a set that was sighted: (identity_set, calls, first, last, identifiers), over all
     days; the identifiers with their keys. Both come to it in one shuffle."""
-    own = identity_sets.select("identity_set", keyed().alias("identifiers"))
+    own = identity_sets.select("identity_set", "identifiers")
     told = sightings.select("identity_set", *sums.SUMS)
     both = told.unionByName(own, allowMissingColumns=True)
     totals = sums.added_up(both, ["identity_set"], clock, {"identifiers": sums.SAME})
-    return totals.then(_complete, totals.schema)
+    return totals.then(_complete, SET_TOTALS)
 
 
 def _complete(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    for rows in batches:
-        yield rows.filter(pc.and_(rows["first"].is_valid(), rows["identifiers"].is_valid()))
+    for every in batches:
+        rows = every.filter(pc.and_(every["first"].is_valid(), every["identifiers"].is_valid()))
+        place = rows.schema.get_field_index("identifiers")
+        yield rows.set_column(place, "identifiers", with_keys(rows["identifiers"]))
 
 
 def keyed() -> Column:
@@ -64,6 +70,14 @@ def keyed() -> Column:
     )
 
 
+def without_keys() -> Column:
+    """A set's identifiers as they are kept: array of (type, value)."""
+    return F.transform(
+        "identifiers",
+        lambda i: F.struct(i["type"].alias("type"), i["value"].alias("value")),
+    )
+
+
 def members(sets: DataFrame) -> DataFrame:
     """One row an identifier of a set: (identity_set, type, value)."""
     return sets.select("identity_set", F.explode("identifiers").alias("i")).select(
@@ -71,16 +85,29 @@ def members(sets: DataFrame) -> DataFrame:
     )
 
 
-def identifiers(sets: DataFrame, clock: str) -> WorkerRows:
+def identifiers(sets: DataFrame | Materialised, clock: str) -> WorkerRows:
     """One row an identifier: its key, the calls that carried it, the first and the last."""
     return sums.added_up(carried(sets), KEY, clock)
 
 
-def carried(sets: DataFrame) -> DataFrame:
+#: The columns of `carried`.
+CARRIED = (
+    "type string, value string, identifier_key bigint, "
+    f"calls bigint, first {MOMENT_TYPE}, last {MOMENT_TYPE}"
+)
+
+
+def carried(sets: DataFrame | Materialised) -> WorkerRows:
     """One row an identifier of a set: (type, value, identifier_key, calls, first, last)."""
-    return sets.select(F.explode("identifiers").alias("i"), *sums.SUMS).select(
-        "i.type", "i.value", F.col("i.key").alias("identifier_key"), *sums.SUMS
-    )
+    return columns_of(sets, ("identifiers", *sums.SUMS)).then(_carried, CARRIED)
+
+
+def _carried(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for sets in batches:
+        every = sets["identifiers"].flatten()
+        rows = pc.list_parent_indices(sets["identifiers"])
+        own = [*every.flatten(), *(sets[name].take(rows) for name in sums.SUMS)]
+        yield pa.RecordBatch.from_arrays(own, [*KEY, *sums.SUMS])
 
 
 def collisions(identifiers: DataFrame) -> DataFrame:
@@ -215,28 +242,47 @@ def identities(linked: DataFrame, resolved: DataFrame, contested: DataFrame) -> 
     )
 
 
-def set_profiles(resolved: DataFrame) -> DataFrame:
+def set_profiles(resolved: Materialised) -> WorkerRows:
     """Which profile each set belongs to: (identity_set, profile_id, segment_id)."""
-    return resolved.where("kind = 'set'").select("identity_set", "profile_id", "segment_id")
+    return of_kind(resolved, "set", SET_PROFILES)
 
 
-def created_profiles(resolved: DataFrame) -> DataFrame:
+def created_profiles(resolved: Materialised) -> WorkerRows:
     """Every profile that was ever created, and the older ones it went into: the columns of
     ``created_profiles``."""
-    merge = F.get("path", F.lit(0))
-    return resolved.where("kind = 'created'").select(
-        "segment_id",
-        "type",
-        "value",
-        "component",
-        "profile_id",
-        F.col("identity_set").alias("created_by"),
-        F.col("moment").alias("created"),
-        merge["segment_id"].alias("merged_into"),
-        merge["identity_set"].alias("merged_by"),
-        merge["moment"].alias("merged"),
-        "path",
-    )
+    names = ("segment_id", "type", "value", "component", "profile_id", "identity_set", "moment")
+    needed = ("kind", *names, "path")
+    return resolved.through(_created, CREATED_PROFILES.ddl, needed)
+
+
+def _created(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for every in batches:
+        rows = every.filter(pc.equal(every["kind"], "created"))
+        merges = pc.list_value_length(rows["path"]).to_numpy() > 0
+        place = np.where(merges, rows["path"].offsets.to_numpy()[:-1], 0)
+        first = rows["path"].values.take(pa.array(place, mask=~merges))
+        told = dict(zip(rows.schema.names, rows.columns, strict=True)) | {
+            "created_by": rows["identity_set"],
+            "created": rows["moment"],
+            "merged_into": first.field("segment_id"),
+            "merged_by": first.field("identity_set"),
+            "merged": first.field("moment"),
+        }
+        columns = [told[name] for name in CREATED_PROFILES.names]
+        yield pa.RecordBatch.from_arrays(columns, list(CREATED_PROFILES.names))
+
+
+def of_kind(resolved: Materialised, kind: str, table: Table) -> WorkerRows:
+    """What is resolved of a kind, in the columns of a table that are named as there."""
+    needed = ("kind", *table.names)
+    return resolved.through(partial(_of_kind, kind, table.names), table.ddl, needed)
+
+
+def _of_kind(
+    kind: str, names: tuple[str, ...], batches: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    for rows in batches:
+        yield rows.filter(pc.equal(rows["kind"], kind)).select(names)
 
 
 def guard_violations(sets: DataFrame, exceptions: DataFrame, sightings: DataFrame) -> DataFrame:

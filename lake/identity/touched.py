@@ -158,4 +158,6 @@ def recounted(seeds: DataFrame, known: DataFrame, told: DataFrame, clock: str) -
     an identifier that no set carries any more has no row.
     """
     wanted = known.select(*_KEY).unionByName(seeds.select(*_KEY)).distinct()
-    return sums.added_up(carried(told).join(wanted, _KEY, "left_semi"), _KEY, clock).as_frame()
+    return sums.added_up(
+        carried(told).as_frame().join(wanted, _KEY, "left_semi"), _KEY, clock
+    ).as_frame()

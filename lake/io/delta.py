@@ -20,20 +20,30 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import uuid4
 
 import deltalake
 import pyarrow as pa
 from deltalake.exceptions import TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
+from pyspark.sql import functions as F
 
 from lake.errors import CommitError, LakeError
-from lake.frames import Materialised, Storable, WorkerRows
-from lake.io.files import File, Layout, written
+from lake.frames import ManyRows, Materialised, Storable, WorkerRows
+from lake.io.files import File, Layout, written, written_apart
 from lake.io.objects import canonical_uri, objects_for
 from lake.io.rewriting import DataFile, rewritten
-from lake.io.scratch import Stored, read_back, store_list, stored, stored_rows
+from lake.io.scratch import (
+    Stored,
+    opened,
+    plain_layout,
+    read_back,
+    store_list,
+    stored,
+    stored_rows,
+)
+from lake.packing import sorted_by
 from lake.ranges import in_ranges, most_ranges
 from lake.schema import Column, Table
 from lake.tables import IDENTITY_SETS
@@ -373,6 +383,17 @@ def _no_pattern(path: str) -> str:
     return re.sub(r"([*?\[\]{}\\])", r"\\\1", path)
 
 
+@dataclass(frozen=True)
+class Placed:
+    """Rows that lie in files of a table's folder already, which no commit names yet."""
+
+    files: tuple[File, ...]
+
+
+#: What can be written to a table.
+Writable: TypeAlias = "Storable | Placed"
+
+
 @dataclass
 class Lake:
     """The lake as a run sees it: declared tables, read at versions, written once.
@@ -417,7 +438,26 @@ class Lake:
         """No rows of the table's columns."""
         return self._parquet(table.ddl, (), self.tables.path(table))
 
-    def append(self, table: Table, rows: Storable, transaction: Transaction) -> None:
+    def stored(self, table: Table, since: int | None = None) -> Materialised:
+        """The table, or what it has of batches after ``since``, for workers to read themselves, but
+        the column that it is partitioned by. Of files the log's statistics skip what they can."""
+        log, frame = self.tables.open(table), self.read(table)
+        if since is not None:
+            frame = frame.where(F.col("batch") > since)
+        if log is None or log.protocol().min_reader_version > 1:
+            return Materialised(frame, self.tables.rows(table))
+        told = pa.table(log.get_add_actions(flatten=True))
+        paths, counts = (told.column(name).to_pylist() for name in ("path", "num_records"))
+        newest = counts if since is None else told.column("max.batch").to_pylist()
+        own = {
+            f"{self.tables.uri(table)}/{path}": rows
+            for path, rows, batch in zip(paths, counts, newest, strict=True)
+            if since is None or batch is None or batch > since
+        }
+        kernel = partial(opened, self._store, since=since)
+        return Materialised(frame, sum(own.values()), tuple(sorted(own)), kernel)
+
+    def append(self, table: Table, rows: Writable, transaction: Transaction) -> None:
         """Add the rows (see `replace`) in one commit, once."""
         self._write(table, rows, transaction, "append")
 
@@ -438,7 +478,7 @@ class Lake:
     def replace(
         self,
         table: Table,
-        rows: Storable,
+        rows: Writable,
         transaction: Transaction,
         more: tuple[Column, ...] = (),
     ) -> None:
@@ -454,7 +494,7 @@ class Lake:
         self,
         table: Table,
         keys: DataFrame,
-        rows: Storable,
+        rows: Writable,
         transaction: Transaction,
         more: tuple[Column, ...] = (),
         named: str | None = None,
@@ -512,6 +552,28 @@ class Lake:
         write = partial(stored_rows, rows, long_rows=long_rows)
         return self.scratch_files(name, rows.schema, write)
 
+    def write_apart(
+        self, name: str, kind: str, rows: ManyRows, tables: Iterable[Table]
+    ) -> tuple[Materialised, dict[str, Placed]]:
+        """Rows of several kinds, written by one job: those of ``kind`` stored for this run under
+        ``name`` (see `scratch`), those that are named as one of the ``tables`` placed in its
+        folder, for a commit to take up.
+
+        A restarted run that finds the former stored has none of the latter.
+        """
+        placed: dict[str, Placed] = {}
+        layouts = {table.name: self._layout(table) for table in tables}
+        for table in tables:
+            table.check(rows.schemas[table.name])
+
+        def write(store: Objects, folder: str) -> Stored:
+            own = {kind: plain_layout(folder, long_rows=False), **layouts}
+            files = written_apart(rows, store, own)
+            placed.update({of: Placed(tuple(files[of])) for of in layouts})
+            return Stored.of(files[kind])
+
+        return self.scratch_files(name, rows.schemas[kind], write), placed
+
     def scratch_files(
         self,
         name: str,
@@ -566,7 +628,7 @@ class Lake:
         """Remove the run's scratch tables."""
         self.tables.drop_scratch()
 
-    def _write(self, table: Table, rows: Storable, transaction: Transaction, mode: str) -> None:
+    def _write(self, table: Table, rows: Writable, transaction: Transaction, mode: str) -> None:
         """One commit of conformed rows, made once; nothing if the table holds the transaction."""
         arranged = self._arranged(table, rows, few=False)
 
@@ -575,14 +637,19 @@ class Lake:
 
         self._commit(table, change, transaction, mode, "wrote")
 
-    def _arranged(self, table: Table, rows: Storable, *, few: bool) -> Storable:
-        """The rows conformed, and in the order of a sorted table; what workers make comes so.
+    def _arranged(self, table: Table, rows: Writable, *, few: bool) -> Writable:
+        """The rows conformed, and in the order of a sorted table.
 
         A ``few`` are not sorted across tasks, so that they make few files.
         """
+        if isinstance(rows, Placed):
+            return rows
         made = conformed(table, rows)
-        if isinstance(made, WorkerRows) or not table.sorted_by or table.partitioned_by:
+        if not table.sorted_by or table.partitioned_by:
             return made
+        if isinstance(made, WorkerRows):
+            ranges = None if few else self.ranges(self.tables.rows(IDENTITY_SETS))
+            return made if made.in_order else sorted_by(made, table.sorted_by, ranges)
         if few:
             spread = made.repartition(table.sorted_by[0])
             return spread.sortWithinPartitions(*table.sorted_by)
@@ -631,8 +698,10 @@ class Lake:
             long_rows=table.long_rows,
         )
 
-    def _files(self, table: Table, rows: Storable) -> list[File]:
+    def _files(self, table: Table, rows: Writable) -> list[File]:
         """The rows as files in the table's folder that no commit names yet."""
+        if isinstance(rows, Placed):
+            return list(rows.files)
         return written(rows, self._store, self._layout(table))
 
     def _settle(self, table: Table, transaction: Transaction, failure: Exception) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
-from lake.frames import WorkerRows, in_turn
+from lake.frames import WorkerRows
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
-    from lake.frames import Kernel, Storable
+    from lake.frames import Kernel, KernelOfMany, ManyRows, Storable
     from lake.io.objects import Objects
 
 _GROUP_BYTES: Final = 32 << 20
@@ -94,15 +94,41 @@ def written(rows: Storable, store: Objects, layout: Layout) -> list[File]:
     Runs one job, besides those of the frame's own plan; a task without rows writes no file. A
     worker holds up to 200 MiB. Raises what Spark raises.
     """
-    write: Kernel = partial(files_of, store, layout)
     if isinstance(rows, WorkerRows):
-        frame, write = rows.frame, in_turn(rows.kernel, write)
+        frame, kernel = rows.frame, partial(_of_one, rows.kernel)
     else:
-        frame = rows
-    columns = "uri string, rows bigint, size bigint, partition string, statistics string"
-    with _batches.of(frame.sparkSession, long_rows=layout.long_rows):
-        found = frame.mapInArrow(write, columns).collect()
-    return sorted((File(*row) for row in found), key=lambda file: file.uri)
+        frame, kernel = rows, partial(_of_one, None)
+    return _written(frame, kernel, store, {"": layout})[""]
+
+
+def written_apart(
+    rows: ManyRows, store: Objects, layouts: Mapping[str, Layout]
+) -> dict[str, list[File]]:
+    """The rows of each kind in files as laid out for it; see `written`. One job for all."""
+    return _written(rows.frame, rows.kernel, store, layouts)
+
+
+def _of_one(
+    kernel: Kernel | None, batches: Iterable[pa.RecordBatch]
+) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """What the kernel makes, as rows of one kind that needs no name."""
+    return (("", batch) for batch in (kernel(batches) if kernel else batches))
+
+
+def _written(
+    frame: DataFrame, kernel: KernelOfMany, store: Objects, layouts: Mapping[str, Layout]
+) -> dict[str, list[File]]:
+    columns = (
+        "uri string, rows bigint, size bigint, partition string, statistics string, kind string"
+    )
+    write = partial(_files_of_many, kernel, store, layouts)
+    long_rows = any(layout.long_rows for layout in layouts.values())
+    with _batches.of(frame.sparkSession, long_rows=long_rows):
+        told = frame.mapInArrow(write, columns).collect()
+    found: dict[str, list[File]] = {kind: [] for kind in layouts}
+    for *figures, kind in sorted(told):
+        found[kind].append(File(*figures))
+    return found
 
 
 class _Batches:
@@ -141,11 +167,23 @@ def files_of(
     store: Objects, layout: Layout, batches: Iterable[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
     """Write the batches, in a worker; a row of `File` for each file."""
+    return _files_of_many(partial(_of_one, None), store, {"": layout}, batches)
+
+
+def _files_of_many(
+    kernel: KernelOfMany,
+    store: Objects,
+    layouts: Mapping[str, Layout],
+    batches: Iterable[pa.RecordBatch],
+) -> Iterator[pa.RecordBatch]:
+    """Write what the kernel makes of the batches, in a worker; a row of `File` for each file, with
+    its kind."""
     from pyspark import TaskContext
 
     task = TaskContext.get()
     attempt = task.taskAttemptId() if task else 0
-    for number, (part, body, rows) in enumerate(bodies(batches, layout)):
+    for number, (kind, part, body, rows) in enumerate(_bodies(kernel(batches), layouts)):
+        layout = layouts[kind]
         place = f"{layout.partitioned_by}={part}/" if part else ""
         name = f"{place}{layout.name}{attempt:08d}-{number:04d}.parquet"
         uri = f"{layout.folder.rstrip('/')}/{name}"
@@ -158,6 +196,7 @@ def files_of(
                 "size": [len(body)],
                 "partition": [part],
                 "statistics": [json.dumps(figures)],
+                "kind": [kind],
             }
         )
 
@@ -169,24 +208,33 @@ def bodies(batches: Iterable[pa.RecordBatch], layout: Layout) -> Iterator[tuple[
     64 MiB of rows and 128 MiB of what is written; where that is too little for so many, the
     largest makes room.
     """
-    held: dict[str, _Body] = {}
+    every = _bodies(_of_one(None, batches), {"": layout})
+    return ((part, body, rows) for _, part, body, rows in every)
+
+
+def _bodies(
+    every: Iterable[tuple[str, pa.RecordBatch]], layouts: Mapping[str, Layout]
+) -> Iterator[tuple[str, str, bytes, int]]:
+    """`bodies` of rows of several kinds, which have the bounds in common; the kind of each."""
+    held: dict[tuple[str, str], _Body] = {}
     waiting = 0
 
-    def largest(size: Callable[[_Body], int]) -> str:
-        return max(held, key=lambda part: (size(held[part]), part))
+    def largest(size: Callable[[_Body], int]) -> tuple[str, str]:
+        return max(held, key=lambda place: (size(held[place]), place))
 
-    for part, batch in _partitioned(batches, layout):
-        own = held.setdefault(part, _Body(layout))
-        waiting += own.add(batch)
-        if own.waiting < _GROUP_BYTES and waiting < 2 * _GROUP_BYTES:
-            continue
-        waiting -= held[largest(lambda body: body.waiting)].end_group()
-        if sum(body.size for body in held.values()) >= _FILE_BYTES:
-            full = largest(lambda body: body.size)
-            waiting -= held[full].waiting
-            yield full, *held.pop(full).ended()
-    for part in sorted(held):
-        yield part, *held[part].ended()
+    for kind, batch in every:
+        for part, rows in _partitioned(batch, layouts[kind]):
+            own = held.setdefault((kind, part), _Body(layouts[kind]))
+            waiting += own.add(rows)
+            if own.waiting < _GROUP_BYTES and waiting < 2 * _GROUP_BYTES:
+                continue
+            waiting -= held[largest(lambda body: body.waiting)].end_group()
+            if sum(body.size for body in held.values()) >= _FILE_BYTES:
+                full = largest(lambda body: body.size)
+                waiting -= held[full].waiting
+                yield *full, *held.pop(full).ended()
+    for place in sorted(held):
+        yield *place, *held[place].ended()
 
 
 class _Body:
@@ -237,24 +285,21 @@ class _Body:
         return self._sink.getvalue().to_pybytes(), self._rows
 
 
-def _partitioned(
-    batches: Iterable[pa.RecordBatch], layout: Layout
-) -> Iterator[tuple[str, pa.RecordBatch]]:
-    """The batches, none of them empty, cut by partition and without its column."""
+def _partitioned(batch: pa.RecordBatch, layout: Layout) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """The batch cut by partition and without its column; nothing of an empty one."""
     import pyarrow.compute as pc
 
-    for batch in batches:
-        if not batch.num_rows:
-            continue
-        if layout.partitioned_by is None:
-            yield "", batch
-            continue
-        days = batch.column(layout.partitioned_by)
-        rest = batch.drop_columns([layout.partitioned_by])
-        every = pc.unique(days)
-        for day in every:
-            own = rest if len(every) == 1 else rest.filter(pc.equal(days, day))
-            yield day.as_py().isoformat(), own
+    if not batch.num_rows:
+        return
+    if layout.partitioned_by is None:
+        yield "", batch
+        return
+    days = batch.column(layout.partitioned_by)
+    rest = batch.drop_columns([layout.partitioned_by])
+    every = pc.unique(days)
+    for day in every:
+        own = rest if len(every) == 1 else rest.filter(pc.equal(days, day))
+        yield day.as_py().isoformat(), own
 
 
 def addresses(parts: Iterable[pa.RecordBatch]) -> Iterator[str]:

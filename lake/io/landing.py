@@ -32,6 +32,7 @@ from lake.events.calls import (
     Sent,
     fields,
     instants,
+    message_keys,
     payload_hash,
 )
 from lake.events.lines import HEAD, LINE_LIMIT, Block, LongLine, UnreadableRest, lines
@@ -225,6 +226,7 @@ class _LandingObject:
                 **_time_columns({c: values[c] for c in TIMES}, self._modified),
                 **_identity_columns(sets),
                 "extraction": pa.repeat(self._reading.extraction.fingerprint, len(found)),
+                "message_key": pa.array(message_keys(values["message_id"])),
                 "payload_hash": pa.array(list(map(payload_hash, found)), pa.binary()),
                 "line": pa.array(numbers, pa.int64()),
             }

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from lake.io.objects import Objects
 
 _ROWS: Final = 1 << 20
+#: The same of a table's, which may be long.
+_SOME_ROWS: Final = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,27 @@ def stored(store: Objects, listed: str) -> Stored | None:
 
 
 def opened(
-    store: Objects, batches: Iterable[pa.RecordBatch], columns: Sequence[str] | None = None
+    store: Objects,
+    batches: Iterable[pa.RecordBatch],
+    columns: Sequence[str] | None = None,
+    *,
+    since: int | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """The rows of the files that the batches name (uri), of these columns or of all, read by the
-    worker that wants them. It holds a file and a row group."""
+    worker that wants them; ``since``: those of batches after this one. It holds a file and some
+    row groups."""
+    import pyarrow.compute as pc
+
     names = list(columns) if columns else None
     for uri in addresses(batches):
-        yield from parquet_file(store, uri).iter_batches(_ROWS, columns=names, use_threads=False)
+        file = parquet_file(store, uri)
+        if since is None:
+            yield from file.iter_batches(_ROWS, columns=names, use_threads=False)
+            continue
+        own = names or file.schema_arrow.names
+        read = list(dict.fromkeys([*own, "batch"]))
+        for rows in file.iter_batches(_SOME_ROWS, columns=read, use_threads=False):
+            yield rows.filter(pc.greater(rows["batch"], since)).select(own)
 
 
 def store_list(store: Objects, listed: str, files: Stored) -> None:
@@ -70,7 +86,12 @@ def stored_rows(rows: Storable, store: Objects, folder: str, *, long_rows: bool 
 
     Runs one job, besides those of the frame's own plan. Raises what Spark raises.
     """
-    return Stored.of(written(rows, store, Layout(folder, long_rows=long_rows, footer=())))
+    return Stored.of(written(rows, store, plain_layout(folder, long_rows=long_rows)))
+
+
+def plain_layout(folder: str, *, long_rows: bool = True) -> Layout:
+    """How rows that nobody looks for lie in files of their own ``folder``."""
+    return Layout(folder, long_rows=long_rows, footer=())
 
 
 def read_back(frame: DataFrame, files: Stored, store: Objects) -> Materialised:

@@ -30,7 +30,17 @@ if TYPE_CHECKING:
 
 #: Columns of many values gain nothing from a dictionary and pay for it.
 _DISTINCT: Final = frozenset(
-    ("message_id", "context", "traits", "properties", "payload_hash", "line", "raw", "detail")
+    (
+        "message_id",
+        "message_key",
+        "context",
+        "traits",
+        "properties",
+        "payload_hash",
+        "line",
+        "raw",
+        "detail",
+    )
 ).union(
     ("user_id", "anonymous_id", "identity_set"),
     ("received_at", "sent_at", "timestamp", "original_timestamp"),

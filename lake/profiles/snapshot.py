@@ -11,36 +11,44 @@ import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
 from lake import sums
-from lake.clock import time_of, times_of
+from lake.clock import times_of
+from lake.frames import columns_of
 from lake.profiles.survivorship import LIST
 from lake.profiles.values import plain_text, typed_as
-from lake.tables import PROFILES
+from lake.tables import PROFILE_IDENTIFIERS, PROFILES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pyspark.sql import Column, DataFrame
 
-    from lake.frames import WorkerRows
+    from lake.frames import Materialised, WorkerRows
     from lake.profiles.survivorship import TraitRule
 
 
-def profile_identifiers(identities: DataFrame, clock: str) -> DataFrame:
+def profile_identifiers(identities: DataFrame | Materialised, clock: str) -> WorkerRows:
     """One row a linking identifier, with its one profile: the columns of the table.
 
     ``clock`` is received_at or timestamp, whichever orders calls.
     """
-    return identities.where(F.col("profile_id").isNotNull()).select(
-        "type",
-        "value",
-        "profile_id",
-        time_of("first.", clock).alias("first_seen"),
-        time_of("last.", clock).alias("last_seen"),
-        "calls",
-        F.col("first.message_id").alias("first_message_id"),
-        F.col("first.source").alias("first_source"),
-        "identifier_key",
-    )
+    kept = ("type", "value", "profile_id", "calls", "identifier_key")
+    rows = columns_of(identities, (*kept, "first", "last"))
+    return rows.then(partial(_linking, clock, kept), PROFILE_IDENTIFIERS.ddl)
+
+
+def _linking(
+    clock: str, kept: tuple[str, ...], batches: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    for every in batches:
+        rows = every.filter(every["profile_id"].is_valid())
+        first, last = rows["first"], rows["last"]
+        told = {name: rows[name] for name in kept} | {
+            "first_seen": times_of(first, clock)[0],
+            "last_seen": times_of(last, clock)[0],
+            "first_message_id": first.field("message_id"),
+            "first_source": first.field("source"),
+        }
+        yield pa.RecordBatch.from_pydict({name: told[name] for name in PROFILE_IDENTIFIERS.names})
 
 
 def profiles(

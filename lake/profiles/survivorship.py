@@ -17,7 +17,7 @@ A trait without a rule of its own is that of its latest value, as Segment's `use
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -382,7 +382,7 @@ def winning_traits(judged: Materialised) -> WorkerRows:
     In: what `judged` gives, stored.
     """
     needed = (*PROFILE_TRAITS.names, "reason")
-    return judged.through(_winners, PROFILE_TRAITS.ddl, needed)
+    return replace(judged.through(_winners, PROFILE_TRAITS.ddl, needed), in_order=True)
 
 
 def trait_candidates(judged: Materialised, clock: str) -> WorkerRows:
@@ -392,7 +392,8 @@ def trait_candidates(judged: Materialised, clock: str) -> WorkerRows:
     """
     own = (name for name in PROFILE_TRAIT_CANDIDATES.names if name != "last_seen")
     needed = (*own, "received_at", "timestamp")
-    return judged.through(partial(_losers, clock), PROFILE_TRAIT_CANDIDATES.ddl, needed)
+    lost = judged.through(partial(_losers, clock), PROFILE_TRAIT_CANDIDATES.ddl, needed)
+    return replace(lost, in_order=True)
 
 
 def _winners(judged: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

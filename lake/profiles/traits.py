@@ -7,7 +7,7 @@ nothing from events. `context.traits` of other calls never sets a trait
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -50,18 +50,23 @@ def added_up(observations: DataFrame, clock: str) -> WorkerRows:
     return sums.added_up(observations, keys, clock, {"batch": "max"})
 
 
-def _exploded(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        rows: list[int] = []
-        names: list[str] = []
-        values: list[str | None] = []
-        for row, text in enumerate(batch["traits"].to_pylist()):
-            for name, raw in _told.decode(text).items():
-                value = bytes(raw).decode()
-                rows.append(row)
-                names.append(name)
-                values.append(None if value == "null" else value)
-        calls = batch.drop_columns(["traits"]).take(pa.array(rows, pa.int64()))
-        yield calls.append_column("trait", pa.array(names, pa.string())).append_column(
-            "value", pa.array(values, pa.string())
-        )
+def _exploded(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    return map(exploded, batches)
+
+
+def exploded(calls: pa.RecordBatch) -> pa.RecordBatch:
+    """One row a trait: the calls' columns, but ``traits``, with ``trait`` and ``value`` (its exact
+    JSON text, null where the call removed the trait). In: calls whose traits are an object."""
+    rows: list[int] = []
+    names: list[str] = []
+    values: list[str | None] = []
+    for row, text in enumerate(calls["traits"].to_pylist()):
+        for name, raw in _told.decode(text).items():
+            value = bytes(raw).decode()
+            rows.append(row)
+            names.append(name)
+            values.append(None if value == "null" else value)
+    told = calls.drop_columns(["traits"]).take(pa.array(rows, pa.int64()))
+    return told.append_column("trait", pa.array(names, pa.string())).append_column(
+        "value", pa.array(values, pa.string())
+    )

@@ -10,15 +10,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from lake import sums
-from lake.frames import Storable
-from lake.identity import sets
+from lake.frames import Materialised, Storable, rows_of
 from lake.profiles.accounts import account_activity, account_observations
 from lake.profiles.activity import activity
 from lake.profiles.consent import consent_observations
 from lake.profiles.profiles_sync import identify_calls
-from lake.profiles.traits import told_traits
 from lake.run.rules import measured
+from lake.run.set_facts import told
 from lake.schema import Table
 from lake.tables import (
     ACCOUNT_ACTIVITY,
@@ -40,16 +38,6 @@ if TYPE_CHECKING:
     from lake.io.delta import Tables
 
 
-def identity_sets(events: DataFrame, _clock: str) -> DataFrame:
-    """See `lake.identity.sets.identity_sets`."""
-    return sets.identity_sets(events)
-
-
-def trait_observations(events: DataFrame, clock: str) -> WorkerRows:
-    """Each trait's value by identity set, source and batch: calls, the first and the last."""
-    return sums.of_calls(told_traits(events), TRAIT_OBSERVATIONS.grain, clock)
-
-
 def facts(config: Config) -> dict[str, Fact]:
     """The facts that a configuration needs, by table and in their order.
 
@@ -57,14 +45,14 @@ def facts(config: Config) -> dict[str, Fact]:
     """
     kept = measured(config)
     found = {name: fact for name, fact in FACTS.items() if name != SIGHTINGS.name}
-    found[ACCOUNT_OBSERVATIONS.name] = (ACCOUNT_OBSERVATIONS, account_observations)
-    found[ACCOUNT_ACTIVITY.name] = (ACCOUNT_ACTIVITY, account_activity)
+    found[ACCOUNT_OBSERVATIONS.name] = (ACCOUNT_OBSERVATIONS, _of_frame(account_observations))
+    found[ACCOUNT_ACTIVITY.name] = (ACCOUNT_ACTIVITY, _of_frame(account_activity))
     if kept:
-        found[ACTIVITY.name] = (ACTIVITY, partial(activity, kept))
+        found[ACTIVITY.name] = (ACTIVITY, _of_frame(partial(activity, kept)))
     if config.consent:
-        found[CONSENT_OBSERVATIONS.name] = (CONSENT_OBSERVATIONS, consent_observations)
+        found[CONSENT_OBSERVATIONS.name] = (CONSENT_OBSERVATIONS, _of_frame(consent_observations))
     if config.profiles_sync.enabled:
-        found[IDENTIFY_CALLS.name] = (IDENTIFY_CALLS, identify_calls)
+        found[IDENTIFY_CALLS.name] = (IDENTIFY_CALLS, _of_frame(identify_calls))
     return {**found, SIGHTINGS.name: FACTS[SIGHTINGS.name]}
 
 
@@ -79,15 +67,23 @@ def facts_told(config: Config, tables: Tables) -> dict[str, Fact]:
     return found
 
 
-Fact: TypeAlias = tuple[Table, Callable[["DataFrame", str], Storable]]
+Calls: TypeAlias = "DataFrame | Materialised"
+Fact: TypeAlias = tuple[Table, Callable[[Calls, str], Storable]]
+
+
+def _of_frame(transform: Callable[[DataFrame, str], Storable]) -> Callable[[Calls, str], Storable]:
+    """The same of calls that may be stored."""
+    return lambda events, clock: transform(rows_of(events), clock)
+
+
+def _of_sets(table: Table, events: Calls, clock: str) -> WorkerRows:
+    return told(events, clock, {table.name}).only(table.name)
+
 
 #: Facts of every lake by their table, a function of events and of the clock that orders calls.
-#: Sightings come last, for they tell the next run where to go on.
+#: All of them are told of identity sets, in one pass where they are wanted together. Sightings come
+#: last, for they tell the next run where to go on.
 FACTS: Final[Mapping[str, Fact]] = {
-    table.name: (table, transform)
-    for table, transform in (
-        (IDENTITY_SETS, identity_sets),
-        (TRAIT_OBSERVATIONS, trait_observations),
-        (SIGHTINGS, sets.sightings),
-    )
+    table.name: (table, partial(_of_sets, table))
+    for table in (IDENTITY_SETS, TRAIT_OBSERVATIONS, SIGHTINGS)
 }

@@ -43,10 +43,15 @@ Step = Callable[["Night"], None]
 
 #: What an incremental `stitch` leaves for `publish`, in scratch.
 TOUCHED_PROFILES, TOUCHED_IDENTITIES = "touched_profiles", "touched_identities"
-#: What a full one leaves: every identity set with its calls, the first and the last.
-ALL_SETS = "all_sets"
 #: The identity sets of calls that were accepted and are not any more, in scratch.
 RETOLD_SETS = "retold_sets"
+
+
+def sets_since(batch: int) -> str:
+    """The identity sets of calls of batches after this one, with what these add, in scratch. A full
+    pass leaves those of all calls, since batch 0."""
+    return f"sets_since_{batch}"
+
 
 PUBLISHED, NOOP, BLOCKED, SUPERSEDED = "published", "noop", "blocked", "superseded"
 

@@ -65,9 +65,9 @@ class Resolved(NamedTuple):
     """The rows of four tables for the facts that were given."""
 
     identities: DataFrame
-    violations: DataFrame
-    set_profiles: DataFrame
-    created_profiles: DataFrame
+    violations: Storable
+    set_profiles: Storable
+    created_profiles: Storable
 
 
 @dataclass(frozen=True)
@@ -122,11 +122,11 @@ class Resolver:
             bad = self.store("contested_sets", bad).frame
             sightings = conflicts.ordered_sightings(facts.sightings, bad, clean, self.clock)
             judge = conflicts.Judge(self.rules, self.config.space, self.clock)
-            outcome = self.store("resolved", conflicts.resolved(sightings, judge)).frame
+            outcome = self.store("resolved", conflicts.resolved(sightings, judge))
         if binding.rows:
-            self._check_limits(outcome)
+            self._check_limits(outcome.frame)
         return Resolved(
-            stitching.identities(linked, outcome, contested),
+            stitching.identities(linked, outcome.frame, contested),
             self._violations(facts, exceptions, outcome),
             stitching.set_profiles(outcome),
             stitching.created_profiles(outcome),
@@ -236,11 +236,11 @@ class Resolver:
         return found
 
     def _violations(
-        self, facts: Facts, exceptions: DataFrame | None, outcome: DataFrame
-    ) -> DataFrame:
+        self, facts: Facts, exceptions: DataFrame | None, outcome: Materialised
+    ) -> Storable:
         """What did not link and why: the guards' part and the rules' part."""
-        found = outcome.where("kind = 'violation'").select(*VIOLATIONS.names)
-        if exceptions is not None:
-            guarded = stitching.guard_violations(facts.sets.frame, exceptions, facts.sightings)
-            found = found.unionByName(guarded)
-        return found
+        found = stitching.of_kind(outcome, "violation", VIOLATIONS)
+        if exceptions is None:
+            return found
+        guarded = stitching.guard_violations(facts.sets.frame, exceptions, facts.sightings)
+        return found.as_frame().unionByName(guarded)

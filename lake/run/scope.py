@@ -8,11 +8,11 @@ from typing import NamedTuple
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from lake.frames import Storable
+from lake.frames import Storable, WorkerRows
 from lake.identity import conflicts, shared, stitching, touched
 from lake.identity.guards import BLOCKED, SHARED, guarded
 from lake.io.delta import Lake
-from lake.run.night import ALL_SETS, RETOLD_SETS, Night
+from lake.run.night import RETOLD_SETS, Night, sets_since
 from lake.run.resolution import Facts, Resolver
 from lake.run.rules import blocked
 from lake.tables import IDENTITIES, IDENTITY_SETS, MOMENT_TYPE, SHARED_VALUES, SIGHTINGS
@@ -51,8 +51,8 @@ def everything(told: Told, resolver: Resolver, degrees_of: DataFrame | None = No
     """
     clock, store = resolver.clock, resolver.store
     totals = stitching.set_totals(told.identity_sets, told.sightings, clock)
-    known_sets = store(ALL_SETS, totals)
-    carried = stitching.identifiers(known_sets.frame, clock)
+    known_sets = store(sets_since(0), totals)
+    carried = stitching.identifiers(known_sets, clock)
     identifiers = store("identifiers", guarded(carried, blocked(resolver.config)))
     if degrees_of is None:
         too_many = resolver.too_many(known_sets.frame, identifiers.frame)
@@ -73,13 +73,13 @@ def touched_by(night: Night, resolver: Resolver) -> Scope:
     lake, clock, stops = night.lake, resolver.clock, blocked(night.config)
     told, versions = Told.of(lake), night.plan.versions
     before = lake.read(IDENTITIES, versions[IDENTITIES.name])
-    news = new_sets(told, night.plan.resolved, clock)
+    since = night.plan.resolved
+    news = lake.scratch(sets_since(since), new_sets(told, since, clock), long_rows=False).frame
     retold = lake.kept(RETOLD_SETS, "identity_set binary")
     if retold:
         until_now = Told(lake.read(IDENTITY_SETS, versions[IDENTITY_SETS.name]), told.sightings)
         others = retold.frame.join(news, "identity_set", "left_anti")
-        news = news.unionByName(without_news(until_now, others))
-    news = lake.scratch("news", news).frame
+        news = lake.scratch("news", news.unionByName(without_news(until_now, others))).frame
     seeds = lake.scratch("seeds", guarded(touched.seeds(news, clock), stops)).frame
 
     too_many, flips = guard_flips(night, resolver, before, seeds)
@@ -115,11 +115,11 @@ def touched_by(night: Night, resolver: Resolver) -> Scope:
     return Scope(facts, too_many, known, own)
 
 
-def new_sets(told: Told, resolved_batch: int, clock: str) -> DataFrame:
+def new_sets(told: Told, resolved_batch: int, clock: str) -> WorkerRows:
     """The sets seen in batches after this one, with what these add: calls, first and last."""
     new = told.sightings.where(F.col("batch") > resolved_batch)
     own = told.identity_sets.join(new, "identity_set", "left_semi")
-    return stitching.set_totals(own, new, clock).as_frame()
+    return stitching.set_totals(own, new, clock)
 
 
 def without_news(told: Told, own: DataFrame) -> DataFrame:

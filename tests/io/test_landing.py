@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 from xxhash import xxh3_128_digest
 
-from lake.events.calls import IDENTIFIERS, NAMES, NESTED, TIMES, Call, call, instant
+from lake.events.calls import IDENTIFIERS, NAMES, NESTED, TIMES, Call, call, instant, message_keys
 from lake.events.rejection import Rejection
 from lake.identity.identifiers import Extraction, IdentifierRule, identifiers, set_key
 from lake.io.landing import Reading, record_batches, staged_lines
@@ -98,6 +98,7 @@ def test_a_call_becomes_a_row_of_typed_columns(rows: Rows, tmp_path: Path) -> No
         | {
             "kind": "call",
             "message_id": "m1",
+            "message_key": message_keys(["m1"])[0],
             "type": "page",
             "name": "Home",
             "category": "c",

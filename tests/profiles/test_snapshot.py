@@ -23,18 +23,16 @@ def test_nobody_is_last_seen_before_first_seen_whichever_clock_orders_calls(
     by_arrival = ((EARLY, LATE, "e2", "web", *CALL), (LATE, EARLY, "e1", "web", *CALL))
     first, last = by_arrival if clock == "received_at" else by_arrival[::-1]
     row = {**IDENTIFIER, "first": first, "last": last}
-    shown = profile_identifiers(spark.createDataFrame([row], IDENTITIES.ddl), clock).select(
-        "first_seen", "last_seen", "first_message_id"
-    )
+    rows = profile_identifiers(spark.createDataFrame([row], IDENTITIES.ddl), clock)
+    shown = rows.as_frame().select("first_seen", "last_seen", "first_message_id")
     assert [tuple(r) for r in shown.collect()] == [(EARLY, LATE, first[2])]
 
 
 def test_a_call_without_a_time_of_its_own_was_seen_when_it_arrived(spark: SparkSession) -> None:
     moment = (EARLY, None, "e1", "web", *CALL)
     row = {**IDENTIFIER, "first": moment, "last": moment}
-    shown = profile_identifiers(spark.createDataFrame([row], IDENTITIES.ddl), "timestamp").select(
-        "first_seen", "last_seen"
-    )
+    rows = profile_identifiers(spark.createDataFrame([row], IDENTITIES.ddl), "timestamp")
+    shown = rows.as_frame().select("first_seen", "last_seen")
     assert [tuple(r) for r in shown.collect()] == [(EARLY, EARLY)]
 
 

@@ -1,0 +1,155 @@
+"""Rows on their way from worker to worker, packed.
+
+Spark hands a row that it shuffles from Python to the JVM and back field by field, and a moment has
+six. So the worker that makes rows packs those of one task together, some hundreds into one long
+value of Arrow's own format, and the worker of that task unpacks them as columns again. The shuffle
+is Spark's, with all that it does for lost workers; it only moves fewer and longer rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+
+from lake.frames import Kernel, KernelOfMany, ManyRows, WorkerRows
+from lake.ranges import most_ranges, names_of_tasks, range_of_each
+from lake.schema import arrow_schema
+
+#: What makes of rows of several kinds, each batch beside its kind's name, rows of such kinds.
+KernelOfManyKinds: TypeAlias = Callable[
+    [Iterable[tuple[str, pa.RecordBatch]]], Iterator[tuple[str, pa.RecordBatch]]
+]
+
+#: The columns of packed rows: the task, the kind of the rows, the rows.
+PACKED: Final = "task int, kind string, rows binary"
+#: As many bytes are packed into a value, unless one row has more. Batches that go to workers may
+#: be bounded by their number of rows alone, and 2,000 of these are 64 MiB.
+_BYTES: Final = 32 << 10
+#: Unpacked rows of a kind that are handed on together.
+_TOGETHER: Final = 1 << 16
+
+
+def exchanged(
+    rows: ManyRows,
+    key: str,
+    kernel: KernelOfManyKinds,
+    schemas: Mapping[str, str],
+    ranges: int | None = None,
+) -> ManyRows:
+    """What the kernel makes of rows that are brought together by ``key``, in these schemas.
+
+    ``key``: a column of every kind, a hash (see `lake.ranges`); each of so many ``ranges`` of it
+    comes to one run of the kernel, in no order. By default they are as many as the session has
+    tasks in a shuffle, and several come to one where there is little. One shuffle.
+    """
+    tasks = names_of_tasks(ranges or most_ranges(rows.frame.sparkSession))
+    packing = Packing({kind: arrow_schema(ddl) for kind, ddl in rows.schemas.items()}, key, tasks)
+    packed = rows.frame.mapInArrow(partial(_packed, packing, rows.kernel), PACKED)
+    # Without a number Spark may merge small tasks.
+    parted = packed.repartition(ranges, "task") if ranges else packed.repartition("task")
+    return ManyRows(parted, partial(_through, packing, kernel), schemas)
+
+
+def gathered(
+    rows: WorkerRows, key: str, kernel: Kernel, schema: str, ranges: int | None = None
+) -> WorkerRows:
+    """The same of rows of one kind, in the columns of ``schema``."""
+    one = rows.apart(_of_one, {"": rows.schema})
+    return exchanged(one, key, partial(_through_one, kernel), {"": schema}, ranges).only("")
+
+
+def sorted_by(rows: WorkerRows, key: Sequence[str], ranges: int | None = None) -> WorkerRows:
+    """The rows sorted by ``key``, of which the first column is a hash: each of so many ``ranges``
+    of it by a task, which holds them; without a number by as few tasks as there is need of."""
+    made = gathered(rows, key[0], partial(_sorted, tuple(key)), rows.schema, ranges)
+    return replace(made, in_order=True)
+
+
+def _sorted(key: tuple[str, ...], batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    every = list(batches)
+    if every:
+        rows = pa.Table.from_batches(every)
+        yield from rows.sort_by([(name, "ascending") for name in key]).to_batches()
+
+
+def _of_one(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, pa.RecordBatch]]:
+    return (("", batch) for batch in batches)
+
+
+def _through_one(
+    kernel: Kernel, rows: Iterable[tuple[str, pa.RecordBatch]]
+) -> Iterator[tuple[str, pa.RecordBatch]]:
+    return _of_one(kernel(batch for _, batch in rows))
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How rows are packed: the schema of each kind, and by the ranges of which hash, ``key``, they
+    go to the tasks of these numbers (see `lake.ranges.names_of_tasks`)."""
+
+    schemas: Mapping[str, pa.Schema]
+    key: str
+    tasks: Sequence[int]
+
+    def packed(self, kind: str, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows of a kind, packed."""
+        rows = as_declared(rows, self.schemas[kind])
+        task = range_of_each(rows.column(self.key), len(self.tasks))
+        order = np.argsort(task, kind="stable")
+        ordered = rows.take(pa.array(order))
+        ends = np.searchsorted(task[order], np.arange(len(self.tasks) + 1)).tolist()
+        step = max(1, _BYTES * len(rows) // max(1, rows.nbytes))
+        numbers, values = list[int](), list[pa.Buffer]()
+        for number, start, end in zip(self.tasks, ends, ends[1:], strict=False):
+            for at in range(start, end, step):
+                numbers.append(number)
+                values.append(ordered.slice(at, min(step, end - at)).serialize())
+        offsets = np.cumsum([0, *(value.size for value in values)], dtype=np.int32)
+        buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(values))]
+        columns = [
+            pa.array(numbers, pa.int32()),
+            pa.repeat(kind, len(numbers)),
+            pa.Array.from_buffers(pa.binary(), len(values), buffers),
+        ]
+        return pa.RecordBatch.from_arrays(columns, ["task", "kind", "rows"])
+
+    def unpacked(self, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, pa.RecordBatch]]:
+        """The rows of packed ones, in pieces of some size, with their kind."""
+        held: dict[str, list[pa.RecordBatch]] = {kind: [] for kind in self.schemas}
+        count = dict.fromkeys(held, 0)
+        for batch in batches:
+            for kind, value in zip(batch["kind"].to_pylist(), batch["rows"], strict=True):
+                rows = pa.ipc.read_record_batch(value.as_buffer(), self.schemas[kind])
+                held[kind].append(rows)
+                count[kind] += len(rows)
+                if count[kind] >= _TOGETHER:
+                    yield kind, pa.concat_batches(held[kind])
+                    held[kind], count[kind] = [], 0
+        for kind, rest in held.items():
+            if rest:
+                yield kind, pa.concat_batches(rest)
+
+
+def as_declared(rows: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The columns of the schema, in its types and order."""
+    own = rows.select(schema.names)
+    return own if own.schema.equals(schema) else own.cast(schema)
+
+
+def _packed(
+    packing: Packing, kernel: KernelOfMany, batches: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    for kind, rows in kernel(batches):
+        if rows.num_rows:
+            yield packing.packed(kind, rows)
+
+
+def _through(
+    packing: Packing, kernel: KernelOfManyKinds, batches: Iterable[pa.RecordBatch]
+) -> Iterator[tuple[str, pa.RecordBatch]]:
+    return kernel(packing.unpacked(batches))
