@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from lake.config import Config
-    from lake.frames import Materialised, Storable, WorkerRows
+    from lake.frames import Rows, Storable, WorkerRows
     from lake.profiles.survivorship import TraitRule
     from lake.quality.expectations import Suite
     from lake.run.resolution import Store
@@ -142,7 +142,7 @@ def write(night: Night, change: Change, show: Callable[[Iterable[Table]], None])
     the way."""
     terms = Terms(night.config, night.plan.as_of, night.lake.scratch, change.ranges)
 
-    def put(table: Table, rows: Storable, more: tuple[Column, ...] = ()) -> DataFrame:
+    def put(table: Table, rows: Storable, more: tuple[Column, ...] = ()) -> Rows:
         stored = change.put(table, rows, more)
         show([table])
         return stored
@@ -171,7 +171,7 @@ class Basis(NamedTuple):
 
     facts: Mapping[str, DataFrame]
     set_profiles: DataFrame
-    identities: DataFrame | Materialised
+    identities: Rows
 
 
 class Terms(NamedTuple):
@@ -187,7 +187,7 @@ class Terms(NamedTuple):
 class Put(Protocol):
     """Takes a table of profiles and its rows, and gives them back as stored."""
 
-    def __call__(self, table: Table, rows: Storable, more: tuple[Column, ...] = ()) -> DataFrame:
+    def __call__(self, table: Table, rows: Storable, more: tuple[Column, ...] = ()) -> Rows:
         """``more``: columns that the configuration adds to the table's."""
 
 
@@ -210,7 +210,7 @@ def published_rows(basis: Basis, terms: Terms, put: Put, *beside: Callable[[], N
     together(*works)
 
 
-def put_profiles(basis: Basis, terms: Terms, put: Put, identifiers: DataFrame) -> None:
+def put_profiles(basis: Basis, terms: Terms, put: Put, identifiers: Rows) -> None:
     """Traits by profile, their candidates, and the profiles."""
     clock, rules = terms.config.identity.order_by, trait_rules(terms.config)
     told, by_set = basis.facts[TRAIT_OBSERVATIONS.name], basis.set_profiles
@@ -240,7 +240,7 @@ def put_consents(basis: Basis, clock: str, put: Put) -> None:
     members = linking_sets(known, totals, by_set, rows_of(basis.identities))
     said = basis.facts[CONSENT_OBSERVATIONS.name]
     consents = put(PROFILE_CONSENTS, profile_consents(said, by_set, members, clock))
-    put(PROFILES_CONSENTED, consented(consents))
+    put(PROFILES_CONSENTED, consented(rows_of(consents)))
 
 
 def with_columns(
@@ -267,14 +267,14 @@ class Change:
     profiles: DataFrame | None
     ranges: int
 
-    def put(self, table: Table, rows: Storable, more: tuple[Column, ...] = ()) -> DataFrame:
+    def put(self, table: Table, rows: Storable, more: tuple[Column, ...] = ()) -> Rows:
         """Write the rows in the place of the profiles' own, or of all (see `Put`); as they are
         stored."""
         lake, once = self.night.lake, self.night.transaction("publish")
         if self.profiles is None:
             lake.replace(table, rows, once, more)
-        else:
-            lake.update(table, self.profiles, rows, once, more, "profile_keys")
+            return lake.stored(table)
+        lake.update(table, self.profiles, rows, once, more, "profile_keys")
         return self.of(lake.read(table))
 
     def of(self, rows: DataFrame) -> DataFrame:

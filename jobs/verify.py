@@ -57,7 +57,7 @@ from lake.tables import (
 )
 
 if TYPE_CHECKING:
-    from lake.frames import Storable
+    from lake.frames import Rows, Storable
     from lake.schema import Column, Table
 
 READS = (
@@ -236,11 +236,11 @@ class Made:
     lake: Lake
     tables: dict[str, tuple[Table, DataFrame]] = field(default_factory=dict)
 
-    def put(self, table: Table, rows: Storable, more: tuple[Column, ...] = ()) -> DataFrame:
+    def put(self, table: Table, rows: Storable, more: tuple[Column, ...] = ()) -> Rows:
         """Take a table's rows (see `Put`)."""
         whole = table.extended(more)
-        stored = self.lake.scratch(table.name, conformed(whole, rows)).frame
-        self.tables[table.name] = whole, stored
+        stored = self.lake.scratch(table.name, conformed(whole, rows))
+        self.tables[table.name] = whole, stored.frame
         return stored
 
     def rows(self, table: Table) -> DataFrame:

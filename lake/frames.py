@@ -126,19 +126,23 @@ class Materialised:
         return self.columns(of).then(kernel, schema)
 
 
+#: Rows that may be stored.
+Rows: TypeAlias = "DataFrame | Materialised"
+
+
 def unchanged(rows: DataFrame) -> WorkerRows:
     """The rows of a frame as they come to a worker."""
     return WorkerRows(rows, iter, ddl_of(dict(rows.dtypes)))
 
 
-def columns_of(rows: DataFrame | Materialised, names: Sequence[str]) -> WorkerRows:
+def columns_of(rows: Rows, names: Sequence[str]) -> WorkerRows:
     """These columns of the rows; what is stored is read by the workers themselves."""
     if isinstance(rows, Materialised):
         return rows.columns(names)
     return unchanged(rows.select(*names))
 
 
-def rows_of(rows: DataFrame | Materialised) -> DataFrame:
+def rows_of(rows: Rows) -> DataFrame:
     """The rows as a frame, stored or not."""
     return rows.frame if isinstance(rows, Materialised) else rows
 

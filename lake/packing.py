@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from lake.frames import Kernel, KernelOfMany, ManyRows, WorkerRows
 from lake.ranges import most_ranges, names_of_tasks, range_of_each
-from lake.schema import arrow_schema
+from lake.schema import arrow_schema, columns_in, ddl_of
 
 #: What makes of rows of several kinds, each batch beside its kind's name, rows of such kinds.
 KernelOfManyKinds: TypeAlias = Callable[
@@ -35,7 +35,7 @@ _TOGETHER: Final = 1 << 16
 
 
 def exchanged(
-    rows: ManyRows,
+    rows: ManyRows | Sequence[ManyRows],
     key: str,
     kernel: KernelOfManyKinds,
     schemas: Mapping[str, str],
@@ -45,22 +45,40 @@ def exchanged(
 
     ``key``: a column of every kind, a hash (see `lake.ranges`); each of so many ``ranges`` of it
     comes to one run of the kernel, in no order. By default they are as many as the session has
-    tasks in a shuffle, and several come to one where there is little. One shuffle.
+    tasks in a shuffle, and several come to one where there is little. One shuffle, whatever the
+    number of frames that the rows are made from.
     """
-    tasks = names_of_tasks(ranges or most_ranges(rows.frame.sparkSession))
-    packing = Packing({kind: arrow_schema(ddl) for kind, ddl in rows.schemas.items()}, key, tasks)
-    packed = rows.frame.mapInArrow(partial(_packed, packing, rows.kernel), PACKED)
+    sources = [rows] if isinstance(rows, ManyRows) else rows
+    tasks = names_of_tasks(ranges or most_ranges(sources[0].frame.sparkSession))
+    own = {kind: arrow_schema(ddl) for source in sources for kind, ddl in source.schemas.items()}
+    packing = Packing(own, key, tasks)
+    packed = [
+        source.frame.mapInArrow(partial(_packed, packing, source.kernel), PACKED)
+        for source in sources
+    ]
+    every = reduce(lambda one, other: one.unionByName(other), packed)
     # Without a number Spark may merge small tasks.
-    parted = packed.repartition(ranges, "task") if ranges else packed.repartition("task")
+    parted = every.repartition(ranges, "task") if ranges else every.repartition("task")
     return ManyRows(parted, partial(_through, packing, kernel), schemas)
 
 
 def gathered(
-    rows: WorkerRows, key: str, kernel: Kernel, schema: str, ranges: int | None = None
+    rows: WorkerRows | Sequence[WorkerRows],
+    key: str,
+    kernel: Kernel,
+    schema: str,
+    ranges: int | None = None,
 ) -> WorkerRows:
-    """The same of rows of one kind, in the columns of ``schema``."""
-    one = rows.apart(_of_one, {"": rows.schema})
-    return exchanged(one, key, partial(_through_one, kernel), {"": schema}, ranges).only("")
+    """The same of rows that are all of one kind, in the columns of ``schema``. A column that some
+    of the frames do not have is null in their rows."""
+    sources = [rows] if isinstance(rows, WorkerRows) else rows
+    kinds = [
+        source.apart(partial(_of_one, str(number)), {str(number): source.schema})
+        for number, source in enumerate(sources)
+    ]
+    whole = arrow_schema(ddl_of({k: v for s in sources for k, v in columns_in(s.schema).items()}))
+    own = partial(_through_one, whole, kernel)
+    return exchanged(kinds, key, own, {"": schema}, ranges).only("")
 
 
 def sorted_by(rows: WorkerRows, key: Sequence[str], ranges: int | None = None) -> WorkerRows:
@@ -77,14 +95,21 @@ def _sorted(key: tuple[str, ...], batches: Iterable[pa.RecordBatch]) -> Iterator
         yield from rows.sort_by([(name, "ascending") for name in key]).to_batches()
 
 
-def _of_one(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, pa.RecordBatch]]:
-    return (("", batch) for batch in batches)
+def _of_one(kind: str, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, pa.RecordBatch]]:
+    return ((kind, batch) for batch in batches)
 
 
 def _through_one(
-    kernel: Kernel, rows: Iterable[tuple[str, pa.RecordBatch]]
+    schema: pa.Schema, kernel: Kernel, rows: Iterable[tuple[str, pa.RecordBatch]]
 ) -> Iterator[tuple[str, pa.RecordBatch]]:
-    return _of_one(kernel(batch for _, batch in rows))
+    return _of_one("", kernel(widened(batch, schema) for _, batch in rows))
+
+
+def widened(rows: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The rows in the columns of the schema, of which those that they do not have are null."""
+    known = rows.schema.names
+    columns = [rows[f.name] if f.name in known else pa.nulls(len(rows), f.type) for f in schema]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 @dataclass(frozen=True)

@@ -41,17 +41,9 @@ def in_ranges(rows: DataFrame, key: Sequence[str], ranges: int) -> DataFrame:
     return rows.repartitionById(ranges, number).sortWithinPartitions(*key)
 
 
-def spread(rows: DataFrame, key: str, ranges: int) -> DataFrame:
-    """The rows in no order, each of the ``ranges`` of the hash ``key`` in a task of its own.
-
-    Raises ValueError if the key is no hash.
-    """
-    return rows.repartitionById(ranges, _range_of_hash(rows, key, ranges))
-
-
 def range_of_each(column: pa.Array, ranges: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Which of so many ranges each value of a column of hashes is in, in a worker, as `spread` has
-    it."""
+    """Which of so many ranges each value of a column of hashes is in, in a worker, as Spark has it
+    here too."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 from lake.clock import moment, times_of
 from lake.frames import WorkerRows
 from lake.packing import gathered
-from lake.ranges import is_hash, spread
+from lake.ranges import is_hash
 from lake.schema import columns_in, ddl_of
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def of_calls(
 
 
 def added_up(
-    rows: DataFrame | WorkerRows,
+    rows: DataFrame | WorkerRows | list[WorkerRows],
     keys: Sequence[str],
     clock: str,
     more: Mapping[str, str] | None = None,
@@ -68,25 +68,32 @@ def added_up(
     calls and null moments. ``ranges``: the one key is a hash, and each of so many ranges of it is a
     task (see `lake.ranges`), whose rows come sorted. One shuffle, and Spark sorts nothing. A worker
     holds up to 2 GiB: what it can add up no further goes to its disk. Rows that workers make are
-    packed by them; one of the keys is a hash then.
+    packed by them, those of several frames too; one of the keys is a hash then.
     """
     how = How(tuple(keys), clock, dict(more or {}), in_order=ranges is not None)
-    types = columns_in(rows.schema) if isinstance(rows, WorkerRows) else dict(rows.dtypes)
-    own = [name for name in SUMS if name in types]
-    needed = {name: types[name] for name in (*keys, *own, *how.more)}
+    if isinstance(rows, WorkerRows):
+        rows = [rows]
+    if isinstance(rows, list):
+        types = {name: kind for own in rows for name, kind in columns_in(own.schema).items()}
+    else:
+        types = dict(rows.dtypes)
+    needed = [*keys, *(name for name in SUMS if name in types), *how.more]
     made = {key: types[key] for key in keys}
     made |= {CALLS: "bigint", FIRST: types[FIRST], LAST: types[FIRST]}
     for name, added in how.more.items():
         made[name] = f"array<{types[name]}>" if added == LISTED else types[name]
     kernel = partial(_folded, how)
-    if isinstance(rows, WorkerRows):
-        [by] = filter(is_hash, keys)
-        narrow = replace(rows, schema=ddl_of(needed))  # only these are packed
-        found = gathered(narrow, by, kernel, ddl_of(made), ranges)
-        return replace(found, in_order=how.in_order)
-    plain = rows.select(*needed)
-    parted = spread(plain, keys[0], ranges) if ranges else plain.repartition(*keys)
-    return WorkerRows(parted, kernel, ddl_of(made), how.in_order)
+    if not isinstance(rows, list):
+        return WorkerRows(rows.select(*needed).repartition(*keys), kernel, ddl_of(made))
+    [by] = filter(is_hash, keys)
+    found = gathered([_only(own, needed) for own in rows], by, kernel, ddl_of(made), ranges)
+    return replace(found, in_order=how.in_order)
+
+
+def _only(rows: WorkerRows, names: Sequence[str]) -> WorkerRows:
+    """The rows, of which no other columns are packed."""
+    own = columns_in(rows.schema)
+    return replace(rows, schema=ddl_of({name: own[name] for name in names if name in own}))
 
 
 @dataclass(frozen=True)

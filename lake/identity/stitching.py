@@ -27,7 +27,7 @@ from lake.tables import CREATED_PROFILES, MOMENT_TYPE, SET_PROFILES
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
-    from lake.frames import Materialised, WorkerRows
+    from lake.frames import Materialised, Rows, WorkerRows
     from lake.identity.resolve.model import Pair
     from lake.schema import Table
 
@@ -85,7 +85,7 @@ def members(sets: DataFrame) -> DataFrame:
     )
 
 
-def identifiers(sets: DataFrame | Materialised, clock: str) -> WorkerRows:
+def identifiers(sets: Rows, clock: str) -> WorkerRows:
     """One row an identifier: its key, the calls that carried it, the first and the last."""
     return sums.added_up(carried(sets), KEY, clock)
 
@@ -97,7 +97,7 @@ CARRIED = (
 )
 
 
-def carried(sets: DataFrame | Materialised) -> WorkerRows:
+def carried(sets: Rows) -> WorkerRows:
     """One row an identifier of a set: (type, value, identifier_key, calls, first, last)."""
     return columns_of(sets, ("identifiers", *sums.SUMS)).then(_carried, CARRIED)
 

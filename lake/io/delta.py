@@ -27,7 +27,6 @@ import deltalake
 import pyarrow as pa
 from deltalake.exceptions import TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
-from pyspark.sql import functions as F
 
 from lake.errors import CommitError, LakeError
 from lake.frames import ManyRows, Materialised, Storable, WorkerRows
@@ -443,7 +442,7 @@ class Lake:
         the column that it is partitioned by. Of files the log's statistics skip what they can."""
         log, frame = self.tables.open(table), self.read(table)
         if since is not None:
-            frame = frame.where(F.col("batch") > since)
+            frame = frame.where(f"batch > {since}")
         if log is None or log.protocol().min_reader_version > 1:
             return Materialised(frame, self.tables.rows(table))
         told = pa.table(log.get_add_actions(flatten=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
@@ -12,9 +12,9 @@ from pyspark.sql import functions as F
 
 from lake import sums
 from lake.clock import times_of
-from lake.frames import columns_of
+from lake.frames import columns_of, unchanged
 from lake.profiles.survivorship import LIST
-from lake.profiles.values import plain_text, typed_as
+from lake.profiles.values import plain_texts, typed_as
 from lake.tables import PROFILE_IDENTIFIERS, PROFILES
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
     from pyspark.sql import Column, DataFrame
 
-    from lake.frames import Materialised, WorkerRows
+    from lake.frames import Rows, WorkerRows
     from lake.profiles.survivorship import TraitRule
 
 
-def profile_identifiers(identities: DataFrame | Materialised, clock: str) -> WorkerRows:
+def profile_identifiers(identities: Rows, clock: str) -> WorkerRows:
     """One row a linking identifier, with its one profile: the columns of the table.
 
     ``clock`` is received_at or timestamp, whichever orders calls.
@@ -54,8 +54,8 @@ def _linking(
 def profiles(
     sightings: DataFrame,
     set_profiles: DataFrame,
-    identifiers: DataFrame,
-    traits: DataFrame,
+    identifiers: Rows,
+    traits: Rows,
     clock: str,
     ranges: int,
 ) -> WorkerRows:
@@ -68,14 +68,35 @@ def profiles(
     """
     own = sightings.join(set_profiles.select("identity_set", "profile_id"), "identity_set")
     seen = own.select("profile_id", "calls", _told("first"), _told("last"))
-    named = identifiers.select("profile_id", F.struct("type", "value").alias("identifiers"))
-    trait = F.struct("trait", plain_text(F.col("value")).alias("value"))
-    had = traits.select("profile_id", trait.alias("traits"))
-    both = seen.unionByName(named, allowMissingColumns=True)
-    told = both.unionByName(had, allowMissingColumns=True)
+    named = columns_of(identifiers, ("profile_id", "type", "value"))
+    had = columns_of(traits, ("profile_id", "trait", "value"))
+    told = [
+        unchanged(seen),
+        named.then(_named, f"profile_id string, identifiers {_ENTRY}"),
+        had.then(_had, f"profile_id string, traits {_ENTRY}"),
+    ]
     lists = {"identifiers": sums.LISTED, "traits": sums.LISTED}
     every = sums.added_up(told, ["profile_id"], clock, lists, ranges)
     return every.then(partial(_put_together, clock), PROFILES.ddl)
+
+
+#: Something of a profile: its name, and what it is.
+_ENTRY: Final = "struct<name:string,value:string>"
+
+
+def _named(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for rows in batches:
+        yield _entry(rows, "identifiers", rows["type"], rows["value"])
+
+
+def _had(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for rows in batches:
+        yield _entry(rows, "traits", rows["trait"], plain_texts(rows["value"]))
+
+
+def _entry(rows: pa.RecordBatch, column: str, names: pa.Array, values: pa.Array) -> pa.RecordBatch:
+    entries = pa.StructArray.from_arrays([names, values], ["name", "value"])
+    return pa.RecordBatch.from_arrays([rows["profile_id"], entries], ["profile_id", column])
 
 
 def _told(moment: str) -> Column:

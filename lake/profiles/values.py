@@ -17,6 +17,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
 from lake.language.types import DDL
@@ -30,11 +33,25 @@ NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 #: Beyond these a double holds no fractions and text no longer says which integer is meant.
 _INTEGER = r"^[+-]?\d{1,18}(\.0*)?$"
 
+_string = msgspec.json.Decoder(str).decode
+
 
 def plain_text(value: Column) -> Column:
     """A JSON value as plain text: a string without its quotes, anything else as it stands."""
     text = F.get(F.from_json(F.concat(F.lit("["), value, F.lit("]")), "array<string>"), F.lit(0))
     return F.when(F.startswith(value, F.lit('"')), text).otherwise(value)
+
+
+def plain_texts(values: pa.Array) -> pa.Array:
+    """The same of a column, in a worker."""
+    quoted = pc.starts_with(values, '"')
+    texts = pc.utf8_slice_codeunits(values, 1, -1)
+    escaped = pc.and_(quoted, pc.match_substring(values, "\\"))
+    found = pc.if_else(quoted, texts, values)
+    if not pc.any(escaped).as_py():
+        return found
+    spelt = [_string(text) for text in values.filter(escaped).to_pylist()]
+    return pc.replace_with_mask(found, escaped, pa.array(spelt, pa.string()))
 
 
 def number_in(text: Column) -> Column:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from lake.frames import Materialised, Storable, rows_of
+from lake.frames import Rows, Storable, rows_of
 from lake.profiles.accounts import account_activity, account_observations
 from lake.profiles.activity import activity
 from lake.profiles.consent import consent_observations
@@ -67,16 +67,15 @@ def facts_told(config: Config, tables: Tables) -> dict[str, Fact]:
     return found
 
 
-Calls: TypeAlias = "DataFrame | Materialised"
-Fact: TypeAlias = tuple[Table, Callable[[Calls, str], Storable]]
+Fact: TypeAlias = tuple[Table, Callable[[Rows, str], Storable]]
 
 
-def _of_frame(transform: Callable[[DataFrame, str], Storable]) -> Callable[[Calls, str], Storable]:
+def _of_frame(transform: Callable[[DataFrame, str], Storable]) -> Callable[[Rows, str], Storable]:
     """The same of calls that may be stored."""
     return lambda events, clock: transform(rows_of(events), clock)
 
 
-def _of_sets(table: Table, events: Calls, clock: str) -> WorkerRows:
+def _of_sets(table: Table, events: Rows, clock: str) -> WorkerRows:
     return told(events, clock, {table.name}).only(table.name)
 
 

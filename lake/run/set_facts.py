@@ -20,10 +20,10 @@ import pyarrow.compute as pc
 
 from lake import sums
 from lake.clock import MOMENT, times_of
-from lake.frames import ManyRows, Materialised, columns_of
+from lake.frames import ManyRows, columns_of
 from lake.identity.ids import with_keys
 from lake.identity.stitching import SET_TOTALS
-from lake.packing import exchanged
+from lake.packing import exchanged, widened
 from lake.profiles.traits import exploded
 from lake.schema import arrow_schema
 from lake.tables import (
@@ -35,7 +35,7 @@ from lake.tables import (
 )
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from lake.frames import Rows
 
 #: The kind of rows that say of each set all that calls add to it: see `told`.
 SETS: Final = "sets"
@@ -50,11 +50,16 @@ _ONE: Final = {
     _TRAITS: "identity_set binary, trait string, value string, source string, batch bigint, "
     f"first {MOMENT_TYPE}",
 }
+#: Of calls of a set, what they add up to, and of a set what it is.
+_SUM_OF_SET: Final = arrow_schema(
+    f"identity_set binary, calls bigint, first {MOMENT_TYPE}, last {MOMENT_TYPE}, "
+    f"identifiers {IDENTIFIERS_TYPE}, batch bigint"
+)
 _READ: Final = ("identity_set", "identifiers", "batch", *MOMENT, "traits")
 _ROWS: Final = 1 << 16
 
 
-def told(events: DataFrame | Materialised, clock: str, kinds: Collection[str]) -> ManyRows:
+def told(events: Rows, clock: str, kinds: Collection[str]) -> ManyRows:
     """What events say of the identity sets that they carry, in rows of these kinds.
 
     ``identity_sets``, ``sightings`` and ``trait_observations``: the columns of these tables. A
@@ -135,12 +140,12 @@ def _added_up(
         )
         adding = {_CALLS: calls.add, SETS: sets.add, _TRAITS: traits.add}
         for kind, batch in rows:
-            adding[kind](_with_nulls(batch) if kind == SETS else batch)
+            adding[kind](widened(batch, _SUM_OF_SET) if kind == SETS else batch)
         for batch in calls.rows():
             if SIGHTINGS.name in asked.kinds:
                 yield SIGHTINGS.name, batch
             if asked.of_sets:
-                sets.add(_with_nulls(batch))
+                sets.add(widened(batch, _SUM_OF_SET))
         yield from ((_TRAITS, batch) for batch in traits.rows())
         for batch in sets.rows():
             yield from _of_sets(asked, batch)
@@ -162,18 +167,3 @@ def _of_sets(asked: _Asked, sets: pa.RecordBatch) -> Iterator[tuple[str, pa.Reco
     if SETS in asked.kinds:
         place = sets.schema.get_field_index("identifiers")
         yield SETS, sets.set_column(place, "identifiers", with_keys(sets["identifiers"]))
-
-
-_SUM_OF_SET: Final = arrow_schema(
-    f"identity_set binary, calls bigint, first {MOMENT_TYPE}, last {MOMENT_TYPE}, "
-    f"identifiers {IDENTIFIERS_TYPE}, batch bigint"
-)
-
-
-def _with_nulls(rows: pa.RecordBatch) -> pa.RecordBatch:
-    """Rows of a sum by set, of which some columns are not known here."""
-    known = rows.schema.names
-    columns = [
-        rows[f.name] if f.name in known else pa.nulls(len(rows), f.type) for f in _SUM_OF_SET
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=_SUM_OF_SET)
