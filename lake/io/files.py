@@ -65,6 +65,7 @@ class Layout:
 
     ``dictionary`` and ``footer`` name the columns with a dictionary and with statistics in the
     file; by default all have both, which a column of many values pays for and gains nothing.
+    ``passing``: they are read once or twice and dropped, so they are packed at less cost.
     """
 
     folder: str
@@ -75,12 +76,13 @@ class Layout:
     long_rows: bool = True
     dictionary: tuple[str, ...] | None = None
     footer: tuple[str, ...] | None = None
+    passing: bool = False
 
     @property
     def options(self) -> dict[str, Any]:
         """How pyarrow writes the files."""
         return {
-            "compression": "zstd",
+            "compression": "lz4" if self.passing else "zstd",
             # A dictionary that grows beyond this is of a column that gains nothing by one.
             "dictionary_pagesize_limit": _DICTIONARY_BYTES,
             "use_dictionary": True if self.dictionary is None else list(self.dictionary),

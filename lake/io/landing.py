@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import chain
+from itertools import accumulate, chain, compress
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, cast
 
@@ -279,10 +279,17 @@ class _LandingObject:
 
 
 def _strings(columns: Sequence[Sequence[str | None]]) -> list[pa.Array]:
-    """String columns of one length, made as slices of one: each array made costs something."""
+    """String columns of one length, made as slices of one: each array made costs something. Many
+    are of fields that no call has."""
     rows = len(columns[0])
-    together = pa.array(list(chain.from_iterable(columns)), pa.string())
-    return [together.slice(i * rows, rows) for i in range(len(columns))]
+    told = [column.count(None) < rows for column in columns]
+    together = pa.array(list(chain.from_iterable(compress(columns, told))), pa.string())
+    nothing = pa.nulls(rows, pa.string())
+    places = accumulate(told, initial=0)
+    return [
+        together.slice(place * rows, rows) if any_told else nothing
+        for place, any_told in zip(places, told, strict=False)
+    ]
 
 
 def _json_texts(texts: Texts) -> pa.Array:

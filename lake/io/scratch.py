@@ -91,7 +91,7 @@ def stored_rows(rows: Storable, store: Objects, folder: str, *, long_rows: bool 
 
 def plain_layout(folder: str, *, long_rows: bool = True) -> Layout:
     """How rows that nobody looks for lie in files of their own ``folder``."""
-    return Layout(folder, long_rows=long_rows, footer=())
+    return Layout(folder, long_rows=long_rows, footer=(), passing=True)
 
 
 def read_back(frame: DataFrame, files: Stored, store: Objects) -> Materialised:

@@ -55,7 +55,7 @@ def staged_files(objects: DataFrame, reading: Reading, store: Objects, folder: s
     A worker holds up to 200 MiB.
     """
     # Of no column but its kind would a reader of staged lines look at the statistics.
-    layout = Layout(folder, dictionary=_REPEATED, footer=("kind",))
+    layout = Layout(folder, dictionary=_REPEATED, footer=("kind",), passing=True)
     return Stored.of(written(staged_lines(objects, reading), store, layout))
 
 
