@@ -135,7 +135,7 @@ class Rebuild:
         def of_own(rows: DataFrame) -> DataFrame:
             return rows if own is None else rows.join(own, "identity_set", "left_semi")
 
-        events = of_own(lake.read(EVENTS))
+        events = lake.stored(EVENTS) if own is None else of_own(lake.read(EVENTS))
         clock, known = config.identity.order_by, facts_told(config, lake.tables)
         facts = {
             name: lake.scratch(name, conformed(table, transform(events, clock))).frame

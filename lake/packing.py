@@ -30,8 +30,8 @@ PACKED: Final = "task int, kind string, rows binary"
 #: As many bytes are packed into a value, unless one row has more. Batches that go to workers may
 #: be bounded by their number of rows alone, and 2,000 of these are 64 MiB.
 _BYTES: Final = 32 << 10
-#: Unpacked rows of a kind that are handed on together.
-_TOGETHER: Final = 1 << 16
+#: Bytes of rows that are packed at once, and of rows of a kind that are unpacked together.
+_AT_ONCE: Final = 64 << 20
 
 
 def exchanged(
@@ -128,7 +128,7 @@ class Packing:
         order = np.argsort(task, kind="stable")
         ordered = rows.take(pa.array(order))
         ends = np.searchsorted(task[order], np.arange(len(self.tasks) + 1)).tolist()
-        step = max(1, _BYTES * len(rows) // max(1, rows.nbytes))
+        step = _rows_of(rows, _BYTES)
         numbers, values = list[int](), list[pa.Buffer]()
         for number, start, end in zip(self.tasks, ends, ends[1:], strict=False):
             for at in range(start, end, step):
@@ -146,15 +146,15 @@ class Packing:
     def unpacked(self, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, pa.RecordBatch]]:
         """The rows of packed ones, in pieces of some size, with their kind."""
         held: dict[str, list[pa.RecordBatch]] = {kind: [] for kind in self.schemas}
-        count = dict.fromkeys(held, 0)
+        size = dict.fromkeys(held, 0)
         for batch in batches:
             for kind, value in zip(batch["kind"].to_pylist(), batch["rows"], strict=True):
-                rows = pa.ipc.read_record_batch(value.as_buffer(), self.schemas[kind])
-                held[kind].append(rows)
-                count[kind] += len(rows)
-                if count[kind] >= _TOGETHER:
+                packed = value.as_buffer()
+                held[kind].append(pa.ipc.read_record_batch(packed, self.schemas[kind]))
+                size[kind] += packed.size
+                if size[kind] >= _AT_ONCE:
                     yield kind, pa.concat_batches(held[kind])
-                    held[kind], count[kind] = [], 0
+                    held[kind], size[kind] = [], 0
         for kind, rest in held.items():
             if rest:
                 yield kind, pa.concat_batches(rest)
@@ -170,8 +170,14 @@ def _packed(
     packing: Packing, kernel: KernelOfMany, batches: Iterable[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
     for kind, rows in kernel(batches):
-        if rows.num_rows:
-            yield packing.packed(kind, rows)
+        step = _rows_of(rows, _AT_ONCE)
+        for at in range(0, len(rows), step):
+            yield packing.packed(kind, rows.slice(at, step))
+
+
+def _rows_of(rows: pa.RecordBatch, size: int) -> int:
+    """How many of these rows have about so many bytes; one at least."""
+    return max(1, size * len(rows) // max(1, int(rows.nbytes)))
 
 
 def _through(

@@ -65,8 +65,10 @@ STEPS = ("compact", "extract", "stitch", "publish")
 #: As many files are opened each for itself; of more, the log's statistics skip most.
 FEW_FILES = 64
 
-#: Identity sets for which one more file of each sorted table is written.
+#: Identity sets for which one more file of each sorted table is written, while there are tasks for
+#: them; and the most that a worker is given, who holds their rows to sort them.
 RANGE_SETS = 100_000
+MOST_SETS = 500_000
 
 
 @dataclass(frozen=True)
@@ -682,7 +684,7 @@ class Lake:
     def ranges(self, sets: int) -> int:
         """In how many ranges of their key rows of so many identity sets are written: all tables of
         people grow with these."""
-        return max(1, min(most_ranges(self.spark), -(-sets // RANGE_SETS)))
+        return max(1, min(most_ranges(self.spark), -(-sets // RANGE_SETS)), -(-sets // MOST_SETS))
 
     def _layout(self, table: Table) -> Layout:
         """How files of this run lie in the table's folder, before a commit names them."""

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from lake.io.objects import Objects
 
 _ROWS: Final = 1 << 20
-#: The same of a table's, which may be long.
-_SOME_ROWS: Final = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -59,8 +57,8 @@ def opened(
     since: int | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """The rows of the files that the batches name (uri), of these columns or of all, read by the
-    worker that wants them; ``since``: those of batches after this one. It holds a file and some
-    row groups."""
+    worker that wants them; ``since``: those of batches after this one. It holds a file and a row
+    group."""
     import pyarrow.compute as pc
 
     names = list(columns) if columns else None
@@ -71,8 +69,10 @@ def opened(
             continue
         own = names or file.schema_arrow.names
         read = list(dict.fromkeys([*own, "batch"]))
-        for rows in file.iter_batches(_SOME_ROWS, columns=read, use_threads=False):
-            yield rows.filter(pc.greater(rows["batch"], since)).select(own)
+        # Rows of a table may be long, so those of two groups are not put together.
+        for group in range(file.num_row_groups):
+            rows = file.read_row_group(group, read, use_threads=False)
+            yield from rows.filter(pc.greater(rows["batch"], since)).select(own).to_batches()
 
 
 def store_list(store: Objects, listed: str, files: Stored) -> None:

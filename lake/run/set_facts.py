@@ -55,8 +55,9 @@ _SUM_OF_SET: Final = arrow_schema(
     f"identity_set binary, calls bigint, first {MOMENT_TYPE}, last {MOMENT_TYPE}, "
     f"identifiers {IDENTIFIERS_TYPE}, batch bigint"
 )
-_READ: Final = ("identity_set", "identifiers", "batch", *MOMENT, "traits")
+#: Rows and bytes of calls that are looked at together.
 _ROWS: Final = 1 << 16
+_BYTES: Final = 64 << 20
 
 
 def told(events: Rows, clock: str, kinds: Collection[str]) -> ManyRows:
@@ -72,7 +73,7 @@ def told(events: Rows, clock: str, kinds: Collection[str]) -> ManyRows:
     schemas = {SETS: f"{SET_TOTALS}, batch bigint"}
     schemas |= {t.name: t.ddl for t in (IDENTITY_SETS, SIGHTINGS, TRAIT_OBSERVATIONS)}
     asked = _Asked(clock, frozenset(kinds))
-    one = columns_of(events, _READ).apart(partial(_apart, asked), _ONE)
+    one = columns_of(events, asked.columns).apart(partial(_apart, asked), _ONE)
     wanted = {kind: schemas[kind] for kind in schemas if kind in kinds}
     return exchanged(one, "identity_set", partial(_added_up, asked), wanted)
 
@@ -83,6 +84,12 @@ class _Asked:
 
     clock: str
     kinds: frozenset[str]
+
+    @property
+    def columns(self) -> list[str]:
+        """What is read of calls."""
+        of_traits = ["traits"] if _TRAITS in self.kinds else []
+        return ["identity_set", "batch", *MOMENT, *of_traits, *(["identifiers"] * self.of_sets)]
 
     @property
     def of_sets(self) -> bool:
@@ -123,7 +130,7 @@ def _together(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     held: list[pa.RecordBatch] = []
     for batch in batches:
         held.append(batch)
-        if sum(map(len, held)) >= _ROWS:
+        if sum(map(len, held)) >= _ROWS or sum(rows.nbytes for rows in held) >= _BYTES:
             yield pa.concat_batches(held)
             held = []
     if held:
