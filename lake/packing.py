@@ -59,7 +59,8 @@ def exchanged(
     every = reduce(lambda one, other: one.unionByName(other), packed)
     # Without a number Spark may merge small tasks.
     parted = every.repartition(ranges, "task") if ranges else every.repartition("task")
-    return ManyRows(parted, partial(_through, packing, kernel), schemas)
+    made = {kind: arrow_schema(ddl) for kind, ddl in schemas.items()}
+    return ManyRows(parted, partial(_through, packing, kernel, made), schemas)
 
 
 def gathered(
@@ -181,6 +182,10 @@ def _rows_of(rows: pa.RecordBatch, size: int) -> int:
 
 
 def _through(
-    packing: Packing, kernel: KernelOfManyKinds, batches: Iterable[pa.RecordBatch]
+    packing: Packing,
+    kernel: KernelOfManyKinds,
+    schemas: Mapping[str, pa.Schema],
+    batches: Iterable[pa.RecordBatch],
 ) -> Iterator[tuple[str, pa.RecordBatch]]:
-    return kernel(packing.unpacked(batches))
+    for kind, rows in kernel(packing.unpacked(batches)):
+        yield kind, as_declared(rows, schemas[kind])
