@@ -134,6 +134,13 @@ def followed(roots: DataFrame, known: DataFrame) -> DataFrame:
     return roots.join(further, "root", "left").select("node", component)
 
 
+def faults(edges: Materialised, components: Materialised) -> DataFrame:
+    """What is wrong with components that one task could solve: ``(kind, count)``, all counts 0
+    where they are right. One task looks at all of them (`lake.identity.contraction.faults`)."""
+    kernel = partial(contraction.fault_counts, components.reader())
+    return edges.through(kernel, "kind string, count bigint").in_one_task().as_frame()
+
+
 def repeated_nodes(components: DataFrame) -> DataFrame:
     """Nodes that are in more than one component, of which there must be none: (node)."""
     counted = components.groupBy("node").agg(f.count("*").alias("n"))

@@ -20,7 +20,7 @@ pure; those on Arrow batches are the bodies of ``DataFrame.mapInArrow``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,11 @@ CHUNK_EDGES = 4_000_000
 
 BYTES_PER_EDGE = 105
 """Peak memory of `finish` an edge, measured with as many nodes as edges, their batches included."""
+
+#: What can be wrong with components.
+REPEATED = "identifiers are in two components"
+BROKEN = "links lead from one component to another"
+OVER_MERGED = "components fall apart without links that are not there"
 
 _ROWS_PER_BATCH = 1 << 18
 _NONE: Keys = np.empty(0, dtype=np.int64)
@@ -88,6 +93,43 @@ def parts(component: Keys, a: Keys, b: Keys) -> tuple[Keys, Keys]:
     names, component_code = np.unique(component, return_inverse=True)
     met = np.unique(component_code * np.int64(max(pieces, 1)) + piece[ends[0]])
     return names, np.bincount(met // max(pieces, 1), minlength=len(names)).astype(np.int64)
+
+
+def faults(node: Keys, component: Keys, a: Keys, b: Keys) -> dict[str, int]:
+    """What is wrong with components of a graph, and how often; nothing is right.
+
+    In: ``(node, component)``, the edges ``a[i] - b[i]``. A node may be in one component alone, an
+    edge within one, and a component may not fall into pieces. A check too: see `parts`.
+    """
+    if not len(node):
+        return {REPEATED: 0, BROKEN: len(a), OVER_MERGED: 0}
+    order = np.argsort(node, kind="stable")
+    nodes, components = node[order], component[order]
+
+    def component_of(ends: Keys) -> tuple[Keys, npt.NDArray[np.bool_]]:
+        place = np.minimum(np.searchsorted(nodes, ends), len(nodes) - 1)
+        return components[place], nodes[place] == ends
+
+    (of_a, known_a), (of_b, known_b) = component_of(a), component_of(b)
+    within = known_a & known_b & (of_a == of_b)
+    own = (np.concatenate(two) for two in ((component, of_a), (node, a), (node, b)))
+    _, pieces = parts(*own)
+    return {
+        REPEATED: int(np.count_nonzero(nodes[1:] == nodes[:-1])),
+        BROKEN: int(np.count_nonzero(~within)),
+        OVER_MERGED: int(np.count_nonzero(pieces > 1)),
+    }
+
+
+def fault_counts(
+    components: Callable[[], Iterator[pa.RecordBatch]], batches: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    """All edges ``(a, b)`` in; ``(kind, count)`` of `faults` out. ``components``: what gives all
+    their rows ``(node, component)``."""
+    node, component = next(_chunks(components(), None), (_NONE, _NONE))
+    for a, b in _chunks(batches, None):
+        found = faults(node, component, a, b)
+        yield pa.RecordBatch.from_pydict({"kind": list(found), "count": list(found.values())})
 
 
 def forests(

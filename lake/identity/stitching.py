@@ -9,7 +9,7 @@ key of its own, because keys come from clients, who can craft a pair that collid
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,15 +19,15 @@ import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
 from lake import sums
-from lake.frames import columns_of
+from lake.frames import Materialised, columns_of
 from lake.identity.guards import REASONS
 from lake.identity.ids import identifier_key, identifier_key_column, with_keys
 from lake.tables import CREATED_PROFILES, MOMENT_TYPE, SET_PROFILES
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame
 
-    from lake.frames import Materialised, Rows, WorkerRows
+    from lake.frames import Rows, WorkerRows
     from lake.identity.resolve.model import Pair
     from lake.schema import Table
 
@@ -146,7 +146,7 @@ def exceptions(identifiers: DataFrame, collisions: DataFrame) -> DataFrame:
 
 
 def links(sets: DataFrame, exceptions: DataFrame) -> DataFrame:
-    """Each set's linking identifiers: (identity_set, first, linking array of type, value, key).
+    """Each set's linking identifiers: (identity_set, first, identifiers with keys).
 
     Sets all of whose identifiers are guarded have no row. Where there are no ``exceptions``, what
     links is what `set_totals` has.
@@ -161,38 +161,53 @@ def links(sets: DataFrame, exceptions: DataFrame) -> DataFrame:
         .groupBy("identity_set")
         .agg(
             F.min("first").alias("first"),  # the same in every row of a set
-            F.array_sort(F.collect_list(F.struct("type", "value", key))).alias("linking"),
+            F.array_sort(F.collect_list(F.struct("type", "value", key))).alias("identifiers"),
         )
     )
 
 
-def edges(links: DataFrame) -> DataFrame:
+def edges(links: Materialised, pairs: Sequence[Pair] = ()) -> Materialised:
     """The graph: each set as a star around its first identifier, (a, b) of graph keys.
 
     A star of n identifiers connects what all n(n - 1)/2 pairs would. Its centre is linked to
-    itself, so that an identifier that is always alone is in the graph too.
+    itself, so that an identifier that is always alone is in the graph too. ``pairs``, those that
+    are ``always_together``, are edges too, so that both ends are resolved together: an identifier
+    that no call ever carried may stand between two that were. About as many rows as are told.
     """
-    return links.select(
-        F.element_at("linking.key", 1).alias("a"), F.explode("linking.key").alias("b")
-    )
+    keys = F.col("identifiers.key")
+    frame = links.frame.select(F.element_at(keys, 1).alias("a"), F.explode(keys).alias("b"))
+    more = [(identifier_key(*one), identifier_key(*other)) for one, other in pairs]
+    if more:
+        spark = links.frame.sparkSession
+        frame = frame.unionByName(spark.createDataFrame(more, "a bigint, b bigint"))
+    opened = partial(_edges, links.opened, more) if links.opened else None
+    return Materialised(frame, links.rows * 3, links.files, opened)
+
+
+def _edges(
+    opened: Callable[..., Iterator[pa.RecordBatch]],
+    more: Sequence[tuple[int, int]],
+    batches: Iterable[pa.RecordBatch],
+    columns: Sequence[str] | None = None,  # noqa: ARG001  there are but two
+) -> Iterator[pa.RecordBatch]:
+    """The edges of the links in these files; those of pairs come with any, for it does not matter
+    how often an edge is told."""
+    ends = np.array(more, np.int64).reshape(-1, 2)
+    yield pa.RecordBatch.from_pydict({"a": ends[:, 0], "b": ends[:, 1]})
+    for sets in opened(batches, columns=["identifiers"]):
+        sizes = pc.list_value_length(sets["identifiers"]).to_numpy()
+        keys = sets["identifiers"].flatten().field("key").to_numpy()
+        hubs = keys[np.cumsum(sizes) - sizes]
+        yield pa.RecordBatch.from_pydict({"a": np.repeat(hubs, sizes), "b": keys})
 
 
 def set_components(links: DataFrame, components: DataFrame) -> DataFrame:
     """Each linking set with its raw component: (identity_set, first, linking, component)."""
-    hub = F.element_at("linking.key", 1)
+    linking = F.col("identifiers").alias("linking")
+    hub = F.element_at("identifiers.key", 1)
     return links.join(components, hub == F.col("node")).select(
-        "identity_set", "first", "linking", "component"
+        "identity_set", "first", linking, "component"
     )
-
-
-def override_edges(spark: SparkSession, pairs: Sequence[Pair]) -> DataFrame:
-    """The ``always_together`` pairs as edges of the graph, so that both ends are resolved together.
-
-    An identifier that no call ever carried may stand between two that were: the pairs are closed
-    over it by being edges.
-    """
-    keys = [(identifier_key(*one), identifier_key(*other)) for one, other in pairs]
-    return spark.createDataFrame(keys, "a bigint, b bigint")
 
 
 def linked_identifiers(

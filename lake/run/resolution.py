@@ -23,9 +23,11 @@ from lake.identity import conflicts, shared, stitching
 from lake.identity.components import (
     broken_links,
     connected_components,
+    faults,
     over_merged,
     repeated_nodes,
 )
+from lake.identity.contraction import BROKEN, OVER_MERGED, REPEATED
 from lake.identity.resolve import Identifier, Rules
 from lake.parallel import beside
 from lake.run.rules import resolution_rules, sharing
@@ -106,10 +108,15 @@ class Resolver:
         """
         sets, identifiers = facts.sets, facts.identifiers
         exceptions = self._exceptional(identifiers)
-        links = self._links(sets, exceptions)
-        components = self._raw_components(links)
+        links = sets
+        if exceptions is not None:
+            links = self.store("links", stitching.links(sets.frame, exceptions))
+        edges = stitching.edges(links, self.rules.always_together)
+        is_small = links.rows < SMALL_SETS
+        solved = self._raw_components(edges, is_small=is_small)
+        components = solved.frame
         linked = stitching.linked_identifiers(identifiers, exceptions, components)
-        with beside(partial(self._check, self._edges(links.frame), components)):
+        with beside(partial(self._check, edges, solved, is_small=is_small)):
             of_sets = stitching.set_components(links.frame, components)
             found = conflicts.in_conflict(linked, self.rules).unionByName(
                 conflicts.joined_by_override(linked, self.rules)
@@ -152,46 +159,31 @@ class Resolver:
         found = self.store("shared", shared.exceeding(degrees, limits))
         return shared.Found(found.frame, limits, rule.mode) if found.rows else None
 
-    def _links(self, sets: Materialised, exceptions: DataFrame | None) -> Materialised:
-        """What each set links: (identity_set, first, linking)."""
-        if exceptions is not None:
-            return self.store("links", stitching.links(sets.frame, exceptions))
-        linking = F.col("identifiers").alias("linking")
-        return Materialised(sets.frame.select("identity_set", "first", linking), sets.rows)
-
-    def _raw_components(self, links: Materialised) -> DataFrame:
+    def _raw_components(self, edges: Materialised, *, is_small: bool) -> Materialised:
         """Connected components over what the guards left and the overrides join."""
-        edges = self._edges(links.frame)
 
         def level(name: str, rows: Storable) -> Materialised:
             return self.store(f"components_{name}", rows)
 
         # A graph that one task solves anyway need not be stored first.
-        small = links.rows < SMALL_SETS
-        given = Materialised(edges, links.rows * 3) if small else edges
-        return connected_components(given, level).frame
+        return connected_components(edges if is_small else edges.frame, level)
 
-    def _edges(self, links: DataFrame) -> DataFrame:
-        """What the sets link, and what the overrides join."""
-        edges = stitching.edges(links)
-        if pairs := self.rules.always_together:
-            edges = edges.unionByName(stitching.override_edges(self.spark, pairs))
-        return edges
-
-    def _check(self, edges: DataFrame, components: DataFrame) -> None:
+    def _check(self, edges: Materialised, components: Materialised, *, is_small: bool) -> None:
         """Raises ConservationError unless every node is in one component, both ends of every link
         in the same, and none holds what its own links do not hold together."""
-        broken = {
-            "identifiers are in two components": repeated_nodes(components),
-            "links lead from one component to another": broken_links(edges, components),
-            "components fall apart without links that are not there": over_merged(
-                edges, components
-            ),
-        }
-        kinds = [rows.select(F.lit(kind).alias("kind")) for kind, rows in broken.items()]
-        found = reduce(DataFrame.unionByName, kinds).groupBy("kind").count().collect()
-        if found:
-            told = "; ".join(f"{row['count']} {row['kind']}" for row in found)
+        if is_small:
+            found = faults(edges, components)
+        else:
+            broken = {
+                REPEATED: repeated_nodes(components.frame),
+                BROKEN: broken_links(edges.frame, components.frame),
+                OVER_MERGED: over_merged(edges.frame, components.frame),
+            }
+            kinds = [rows.select(F.lit(kind).alias("kind")) for kind, rows in broken.items()]
+            found = reduce(DataFrame.unionByName, kinds).groupBy("kind").count()
+        counts = [(row["kind"], row["count"]) for row in found.collect() if row["count"]]
+        if counts:
+            told = "; ".join(f"{count} {kind}" for kind, count in counts)
             raise ConservationError(
                 f"The raw components are wrong: {told}. Nothing was published; this is a fault of "
                 "the product, please report it with _scratch."

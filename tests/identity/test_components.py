@@ -17,7 +17,8 @@ from pyspark.sql import DataFrame, SparkSession
 from structlog.testing import capture_logs
 
 from lake.frames import Materialised, Storable, WorkerRows
-from lake.identity.components import broken_links, connected_components, over_merged
+from lake.identity import contraction
+from lake.identity.components import broken_links, connected_components, faults, over_merged
 from lake.io.objects import LocalObjects
 from lake.io.scratch import Stored, read_back
 from tests.support import graphs as g
@@ -269,6 +270,46 @@ def test_components_of_all_shapes_break_no_invariant(stored, spark) -> None:
     table = spark.createDataFrame(pa.table({"node": nodes, "component": components}))
     assert broken_links(stored(edges), table).collect() == []
     assert over_merged(stored(edges), table, largest=10, sampled=500).collect() == []
+
+
+ARRAYS = [
+    # edges, (node, component), how many are repeated, broken, over-merged
+    ([(1, 2), (4, 4)], [(1, 1), (2, 1), (4, 4)], (0, 0, 0)),
+    ([(1, 2), (2, 3), (3, 9), (4, 4)], [(1, 1), (2, 1), (3, 3), (4, 4)], (0, 2, 0)),
+    (
+        [(1, 2), (4, 5), (6, 6), (8, 9)],
+        [(1, 1), (2, 1), (4, 4), (5, 4), (6, 4), (8, 8), (9, 8)],
+        (0, 0, 1),
+    ),
+    ([(1, 2)], [(1, 1), (2, 1), (2, 2)], (1, 0, 0)),
+    ([(-7, 7)], [(-7, -7), (7, -7)], (0, 0, 0)),
+    ([(1, 2)], [], (0, 1, 0)),
+    ([], [], (0, 0, 0)),
+]
+
+
+@pytest.mark.parametrize(("edges", "components", "wanted"), ARRAYS)
+def test_one_task_finds_every_fault_of_components(
+    edges: list[g.Edge], components: list[g.Edge], wanted: tuple[int, int, int]
+) -> None:
+    a, b = np.array(edges, np.int64).reshape(-1, 2).T
+    node, component = np.array(components, np.int64).reshape(-1, 2).T
+    assert tuple(contraction.faults(node, component, a, b).values()) == wanted
+
+
+def test_what_connected_components_stored_has_no_fault_and_altered_rows_have(
+    scratch: Scratch, spark: SparkSession
+) -> None:
+    edges, _ = all_shapes()
+    ends = pa.table(dict(zip("ab", np.array(edges, np.int64).T, strict=True)))
+    told = scratch("told", spark.createDataFrame(ends))
+    solved = connected_components(told, scratch)
+    assert {row["count"] for row in faults(told, solved).collect()} == {0}
+    altered = solved.frame.selectExpr("node", "if(node = component, node + 1, component) component")
+    found = {
+        row["kind"]: row["count"] for row in faults(told, scratch("altered", altered)).collect()
+    }
+    assert found[contraction.BROKEN] > 0
 
 
 FIELD = {
