@@ -21,7 +21,6 @@ from lake.run.planning import ASKED
 from lake.run.resolution import Resolved, Resolver
 from lake.run.rules import measured
 from lake.run.scope import Told, everything, touched_by
-from lake.run.set_facts import SETS
 from lake.tables import (
     ACCOUNT_ACTIVITY,
     ACCOUNT_OBSERVATIONS,
@@ -128,29 +127,23 @@ def tell_of_sets(night: Night, *, anew: bool) -> dict[str, Writable]:
     """
     lake, tables = night.lake, [table for table, _ in FACTS.values()]
     since = {0 if anew else told(night, table) for table in tables}
-    behind = not anew and any(is_behind(night, table) for table in tables)
-    if (
-        behind
-        or len(since) > 1
-        or all(night.tables.holds(t, night.transaction("stitch")) for t in tables)
-    ):
+    once = night.transaction("stitch")
+    if len(since) > 1 or all(night.tables.holds(table, once) for table in tables):
         return {}
     batch = since.pop()
     is_first = anew or not night.tables.rows(IDENTITY_SETS)
     if not is_first:
         tables.remove(IDENTITY_SETS)
-    kinds = {SETS, *(table.name for table in tables)}
-    told_now = set_facts.told(lake.stored(EVENTS, batch), night.config.identity.order_by, kinds)
-    sets, placed = lake.write_apart(sets_since(batch), SETS, told_now, tables)
-    if not placed:
-        return {}
-    if is_first:
+    kinds = {set_facts.SETS, *(table.name for table in tables)}
+    found = set_facts.told(lake.stored(EVENTS, batch), night.config.identity.order_by, kinds)
+    sets, placed = lake.write_apart(sets_since(batch), set_facts.SETS, found, tables)
+    if is_first or not placed:
         return {**placed}
-    found = sets.frame.select("identity_set", without_keys().alias("identifiers"), "batch")
-    return {**placed, IDENTITY_SETS.name: unknown_sets(night, found, None)}
+    plain = sets.frame.select("identity_set", without_keys().alias("identifiers"), "batch")
+    return {**placed, IDENTITY_SETS.name: unknown_sets(night, plain)}
 
 
-def unknown_sets(night: Night, found: DataFrame, retold: DataFrame | None) -> DataFrame:
+def unknown_sets(night: Night, found: DataFrame, retold: DataFrame | None = None) -> DataFrame:
     """Those of the sets that the table of them does not have, or is told of anew."""
     known = night.lake.read(IDENTITY_SETS)
     if retold is not None:

@@ -487,7 +487,7 @@ class Lake:
 
         ``more`` are columns that the lake's configuration adds to the declared ones; the commit
         gives the table's schema too, so they come and go with the configuration. What a kernel
-        makes is taken as it comes, in the table's order.
+        makes is sorted by workers, unless it comes in the table's order.
         """
         self._write(table.extended(more), rows, transaction, "overwrite")
 
