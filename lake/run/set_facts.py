@@ -128,11 +128,14 @@ def _apart(
 def _together(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """The rows in batches of some size: what is packed together should be many."""
     held: list[pa.RecordBatch] = []
+    rows = size = 0
     for batch in batches:
         held.append(batch)
-        if sum(map(len, held)) >= _ROWS or sum(rows.nbytes for rows in held) >= _BYTES:
+        # Counted on: a load of years comes in thousands of small files.
+        rows, size = rows + len(batch), size + batch.nbytes
+        if rows >= _ROWS or size >= _BYTES:
             yield pa.concat_batches(held)
-            held = []
+            held, rows, size = [], 0, 0
     if held:
         yield pa.concat_batches(held)
 
