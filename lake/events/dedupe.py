@@ -20,7 +20,7 @@ from pyspark.sql import functions as F
 from lake.packing import gathered
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
     from lake.frames import Materialised, Storable
 
@@ -41,7 +41,7 @@ def repeated(staged: Materialised, known: DataFrame | None) -> Storable:
     if known is None:
         return within
     own = staged.frame.select(F.col("message_key").alias("key"))
-    stood = known.select(F.xxhash64("message_id").alias("key")).join(own, "key", "left_semi")
+    stood = known.select(_key()).join(own, "key", "left_semi")
     across = stood.distinct().select("key", F.lit(True).alias("stood"))  # noqa: FBT003
     return within.as_frame().unionByName(across)
 
@@ -75,8 +75,7 @@ def duplicates(staged: Materialised, known: DataFrame | None, repeated: Material
     competing = lines.as_frame()
     if known is not None:
         keys = F.broadcast(repeated.frame.where("stood").select("key"))
-        key = F.xxhash64("message_id").alias("key")
-        stood = known.select(*_KEPT, F.lit(True).alias("displaced"), key)  # noqa: FBT003
+        stood = known.select(*_KEPT, F.lit(True).alias("displaced"), _key())  # noqa: FBT003
         competing = competing.unionByName(stood.join(keys, "key", "left_semi").drop("key"))
     order = F.struct("received_at", F.coalesce("timestamp", "received_at"), "payload_hash", *PLACE)
     first = F.first(F.struct(*PLACE, "payload_hash"))
@@ -95,6 +94,11 @@ def duplicates(staged: Materialised, known: DataFrame | None, repeated: Material
             *PLACE,
         )
     )
+
+
+def _key() -> Column:
+    """What the reader of a line made as ``message_key``, of stored events."""
+    return F.xxhash64("message_id").alias("key")
 
 
 def _competing(

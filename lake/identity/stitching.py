@@ -54,8 +54,13 @@ def set_totals(identity_sets: DataFrame, sightings: DataFrame, clock: str) -> Wo
 def _complete(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for every in batches:
         rows = every.filter(pc.and_(every["first"].is_valid(), every["identifiers"].is_valid()))
-        place = rows.schema.get_field_index("identifiers")
-        yield rows.set_column(place, "identifiers", with_keys(rows["identifiers"]))
+        yield keyed_sets(rows)
+
+
+def keyed_sets(sets: pa.RecordBatch) -> pa.RecordBatch:
+    """The sets, their identifiers with keys, in a worker."""
+    place = sets.schema.get_field_index("identifiers")
+    return sets.set_column(place, "identifiers", with_keys(sets["identifiers"]))
 
 
 def keyed() -> Column:

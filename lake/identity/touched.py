@@ -158,6 +158,5 @@ def recounted(seeds: DataFrame, known: DataFrame, told: DataFrame, clock: str) -
     an identifier that no set carries any more has no row.
     """
     wanted = known.select(*_KEY).unionByName(seeds.select(*_KEY)).distinct()
-    return sums.added_up(
-        carried(told).as_frame().join(wanted, _KEY, "left_semi"), _KEY, clock
-    ).as_frame()
+    own = carried(told).as_frame().join(wanted, _KEY, "left_semi")
+    return sums.added_up(own, _KEY, clock).as_frame()

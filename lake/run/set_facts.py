@@ -21,8 +21,7 @@ import pyarrow.compute as pc
 from lake import sums
 from lake.clock import MOMENT, times_of
 from lake.frames import ManyRows, columns_of
-from lake.identity.ids import with_keys
-from lake.identity.stitching import SET_TOTALS
+from lake.identity.stitching import SET_TOTALS, keyed_sets
 from lake.packing import exchanged, widened
 from lake.profiles.traits import exploded
 from lake.schema import arrow_schema
@@ -175,5 +174,4 @@ def _of_sets(asked: _Asked, sets: pa.RecordBatch) -> Iterator[tuple[str, pa.Reco
     if IDENTITY_SETS.name in asked.kinds:
         yield IDENTITY_SETS.name, sets.select(IDENTITY_SETS.names)
     if SETS in asked.kinds:
-        place = sets.schema.get_field_index("identifiers")
-        yield SETS, sets.set_column(place, "identifiers", with_keys(sets["identifiers"]))
+        yield SETS, keyed_sets(sets)
