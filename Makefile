@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup jars demo test lint bench soak docs dist clean
+.PHONY: help setup jars classes demo test lint bench soak docs dist clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,10 +28,15 @@ jars/lib/.done: $(VENV)/.done jars/pom.xml jars/fetch.py
 	@$(BIN)/python jars/fetch.py
 	@touch $@
 
+classes: jars/lib/classes.jsa ## Archive Java's classes once, so that every session starts in half the time
+
+jars/lib/classes.jsa: $(VENV)/.done jars/lib/.done jars/classes.py
+	@$(BIN)/python jars/classes.py
+
 demo: setup ## Three nights on generated sample data, in ./demo
 	@$(BIN)/profile-lake demo --folder demo
 
-test: setup ## Run the tests, a few files at a time
+test: setup classes ## Run the tests, a few files at a time
 	@$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile
 
 lint: setup ## ruff, mypy, import-linter
@@ -40,10 +45,10 @@ lint: setup ## ruff, mypy, import-linter
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-bench: setup ## Measure ours beside its peers, in build/bench; SIZE=quick or SIZE=full
+bench: setup classes ## Measure ours beside its peers, in build/bench; SIZE=quick or SIZE=full
 	@$(BIN)/python -m bench $(addprefix --,$(SIZE))
 
-soak: setup ## The long tests, whole
+soak: setup classes ## The long tests, whole
 	@SOAK=1 $(BIN)/python -m pytest -m soak
 
 docs: setup ## Write the generated parts of README
