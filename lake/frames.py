@@ -7,7 +7,7 @@ import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import pyarrow as pa
@@ -124,6 +124,17 @@ class Materialised:
         """What the kernel makes of the stored rows, in the columns of ``schema`` (DDL); ``of``: the
         stored columns that it needs, by default all."""
         return self.columns(of).then(kernel, schema)
+
+
+def as_one(parts: Sequence[Materialised]) -> Materialised:
+    """What is stored in several parts, of the same columns and in the same store."""
+    frames = (part.frame for part in parts)
+    return Materialised(
+        reduce(lambda one, other: one.unionByName(other), frames),
+        sum(part.rows for part in parts),
+        tuple(uri for part in parts for uri in part.files),
+        parts[0].opened,
+    )
 
 
 #: Rows that may be stored.

@@ -29,8 +29,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
-from lake.clock import order_of, times_of
-from lake.frames import WorkerRows, without_cycles
+from lake.clock import times_of
+from lake.frames import WorkerRows, unchanged, without_cycles
 from lake.identity.ids import profile_id
 from lake.identity.resolve import (
     Limit,
@@ -44,7 +44,8 @@ from lake.identity.resolve import (
     grown,
     resolve,
 )
-from lake.schema import arrow_type
+from lake.packing import gathered, widened
+from lake.schema import arrow_schema, arrow_type
 from lake.tables import MOMENT_TYPE, PATH_TYPE
 
 if TYPE_CHECKING:
@@ -84,6 +85,10 @@ _TELLS = {
 #: What is told of each merge in a path.
 _STEP = ("segment_id", "identity_set", "moment")
 _ROWS = 20_000
+#: The hash that components are spread over tasks by: theirs times 2^64 over the golden ratio, of
+#: which the leading bits depend on all of them (Knuth, The Art of Computer Programming, 6.4).
+_SPREAD = "component_hash"
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 #: Merges that are told of one part; of more, the first and the last. More than the usual cap.
 MOST_STEPS = 128
 
@@ -164,26 +169,33 @@ def _limit(rules: Rules, *, ever: bool = False) -> Column:
     return F.coalesce(F.try_element_at(F.create_map(*told), F.col("type")), default)
 
 
-def ordered_sightings(
-    sightings: DataFrame, in_conflict: DataFrame, clean: DataFrame, clock: str
-) -> DataFrame:
-    """What the rules need of components, in order within each: (component, identity_set, day,
-    first, linking).
+#: What the rules need of components: the sightings of the sets that are in them.
+SIGHTED = (
+    f"component bigint, identity_set binary, day date, first {MOMENT_TYPE}, "
+    "linking array<struct<type:string,value:string,key:bigint>>"
+)
+_SIGHTED = arrow_schema(SIGHTED)
 
-    ``sightings``: those of ``in_conflict``, of any batches. ``in_conflict`` and ``clean``: the
-    sets of components where a rule may bind, and of all others, each with component, first moment
-    and linking identifiers; of the latter only first sightings are sent, which have no day. A
-    partition holds whole components. One shuffle and a sort, beside the join.
+
+def every_sighting(sightings: DataFrame, in_conflict: DataFrame) -> WorkerRows:
+    """All sightings of sets of components where a rule may bind, in the columns of `SIGHTED`.
+
+    ``sightings``: those of such sets, of any batches; ``in_conflict``: the sets, each with its
+    component and linking identifiers.
     """
-    columns = ("component", "identity_set", "day", "first", "linking")
-    every = sightings.join(in_conflict.drop("first"), "identity_set").select(*columns)
-    first = clean.withColumn("day", F.lit(None).cast("date")).select(*columns)
-    order = order_of("first.", clock)
-    return (
-        every.unionByName(first)
-        .repartition("component")
-        .sortWithinPartitions("component", order["a"], order["b"], order["message_id"])
-    )
+    own = F.broadcast(in_conflict.drop("first"))
+    return unchanged(sightings.join(own, "identity_set").select(*_SIGHTED.names))
+
+
+def first_sightings(clean: WorkerRows) -> WorkerRows:
+    """Of the sets of all other components the first sightings, which have no day, in the columns
+    of `SIGHTED`. ``clean``: the sets, each with component, first moment and linking
+    identifiers."""
+    return clean.then(_without_days, SIGHTED)
+
+
+def _without_days(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    return (widened(batch, _SIGHTED) for batch in batches)
 
 
 @dataclass(frozen=True)
@@ -195,15 +207,44 @@ class Judge:
     clock: str
 
 
-def resolved(sightings: DataFrame, judge: Judge) -> WorkerRows:
+def resolved(sightings: WorkerRows, judge: Judge, ranges: int | None = None) -> WorkerRows:
     """The outcome of each component, in rows of four kinds (RESOLVED).
+
+    In: the columns of `SIGHTED`, of whole components, in any order; in how many tasks (by default
+    as few as there is need of), each of which holds its rows to sort them.
 
     ``set``: the set's profile, and the created one it had first. ``identifier``: the identifier's
     profile, and when and to which created one it came. ``created``: a profile as it was created,
     by founder, and the profiles it went into. ``violation``: a rule that bound, with the two
-    profiles it kept apart. An Arrow kernel over the sorted stream.
+    profiles it kept apart. One shuffle.
     """
-    return WorkerRows(sightings, partial(_stream, judge), RESOLVED)
+    spread = sightings.then(_spread, f"{SIGHTED}, {_SPREAD} bigint")
+    return gathered(spread, _SPREAD, partial(_in_turn, judge), RESOLVED, ranges)
+
+
+def _spread(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The rows with a hash of their component: the least of some hashes is none itself."""
+    for rows in batches:
+        mixed = rows["component"].to_numpy().view(np.uint64) * _GOLDEN
+        yield rows.append_column(_SPREAD, pa.array(mixed.view(np.int64)))
+
+
+def _in_turn(judge: Judge, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """What becomes of whole components, whose sightings come in any order."""
+    every = list(batches)
+    if every:
+        rows = pa.Table.from_batches(every).select(_SIGHTED.names).combine_chunks()
+        yield from _stream(judge, _in_order(rows, judge.clock).to_batches())
+
+
+def _in_order(rows: pa.Table, clock: str) -> pa.Table:
+    """The sightings by component, those of each as calls are ordered (`lake.clock.order_of`)."""
+    moments = rows["first"].chunk(0)
+    at, tie = times_of(moments, clock)
+    keys = [rows["component"], at, tie, moments.field("message_id")]
+    names = ["component", "at", "tie", "message_id"]
+    order = pc.sort_indices(pa.table(keys, names), [(name, "ascending") for name in names])
+    return rows.take(order)
 
 
 def _stream(judge: Judge, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

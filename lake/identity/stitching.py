@@ -19,9 +19,11 @@ import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
 from lake import sums
-from lake.frames import Materialised, columns_of
+from lake.frames import Materialised, columns_of, unchanged
+from lake.identity.components import BROADCAST_ROWS, COMPONENT
 from lake.identity.guards import REASONS
 from lake.identity.ids import identifier_key, identifier_key_column, with_keys
+from lake.schema import arrow_schema
 from lake.tables import CREATED_PROFILES, MOMENT_TYPE, SET_PROFILES
 
 if TYPE_CHECKING:
@@ -206,13 +208,61 @@ def _edges(
         yield pa.RecordBatch.from_pydict({"a": np.repeat(hubs, sizes), "b": keys})
 
 
-def set_components(links: DataFrame, components: DataFrame) -> DataFrame:
-    """Each linking set with its raw component: (identity_set, first, linking, component)."""
+#: The columns of `set_components`.
+COMPONENT_SETS = (
+    f"identity_set binary, first {MOMENT_TYPE}, "
+    "linking array<struct<type:string,value:string,key:bigint>>, component bigint"
+)
+
+
+_COMPONENT = arrow_schema(COMPONENT)
+
+
+def set_components(links: Materialised, components: Materialised) -> WorkerRows:
+    """Each linking set with its raw component: (identity_set, first, linking, component).
+
+    Each worker holds all components where they are not many; else Spark joins them.
+    """
+    if components.rows <= BROADCAST_ROWS:
+        needed = ("identity_set", "first", "identifiers")
+        return links.through(partial(_in_components, components.reader()), COMPONENT_SETS, needed)
     linking = F.col("identifiers").alias("linking")
     hub = F.element_at("identifiers.key", 1)
-    return links.join(components, hub == F.col("node")).select(
-        "identity_set", "first", linking, "component"
-    )
+    joined = links.frame.join(components.frame, hub == F.col("node"))
+    return unchanged(joined.select("identity_set", "first", linking, "component"))
+
+
+def _in_components(
+    components: Callable[[], Iterator[pa.RecordBatch]], batches: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    known = pa.Table.from_batches(components(), _COMPONENT).sort_by("node")
+    nodes = known["node"].to_numpy()
+    for sets in batches:
+        linking = sets["identifiers"]
+        sizes = pc.list_value_length(linking).to_numpy()
+        hubs = linking.flatten().field("key").to_numpy()[np.cumsum(sizes) - sizes]
+        place = np.minimum(np.searchsorted(nodes, hubs), len(nodes) - 1)
+        told = known["component"].take(pa.array(place)).combine_chunks()
+        columns = [sets["identity_set"], sets["first"], linking, told]
+        names = ["identity_set", "first", "linking", "component"]
+        rows = pa.RecordBatch.from_arrays(columns, names)
+        yield rows.filter(pa.array(nodes[place] == hubs))
+
+
+def of_components(sets: WorkerRows, some: Materialised, *, others: bool = False) -> WorkerRows:
+    """Of the rows those of ``some`` components (component), which each worker holds, or else those
+    of all ``others``."""
+    return sets.then(partial(_of_components, some.reader(), others), sets.schema)
+
+
+def _of_components(
+    some: Callable[[], Iterator[pa.RecordBatch]],
+    others: bool,  # noqa: FBT001
+    batches: Iterable[pa.RecordBatch],
+) -> Iterator[pa.RecordBatch]:
+    named = np.concatenate([np.empty(0, np.int64), *(own["component"] for own in some())])
+    for sets in batches:
+        yield sets.filter(pa.array(np.isin(sets["component"], named, invert=others)))
 
 
 def linked_identifiers(

@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 
 from lake.config import Config
 from lake.errors import ConservationError
-from lake.frames import Materialised, Storable
+from lake.frames import Materialised, Storable, WorkerRows, as_one
 from lake.identity import conflicts, shared, stitching
 from lake.identity.components import (
     broken_links,
@@ -29,7 +29,9 @@ from lake.identity.components import (
 )
 from lake.identity.contraction import BROKEN, OVER_MERGED, REPEATED
 from lake.identity.resolve import Identifier, Rules
-from lake.parallel import beside
+from lake.io.delta import MOST_SETS
+from lake.parallel import beside, together
+from lake.ranges import most_ranges
 from lake.run.rules import resolution_rules, sharing
 from lake.tables import VIOLATIONS
 
@@ -117,19 +119,12 @@ class Resolver:
         components = solved.frame
         linked = stitching.linked_identifiers(identifiers, exceptions, components)
         with beside(partial(self._check, edges, solved, is_small=is_small)):
-            of_sets = stitching.set_components(links.frame, components)
             found = conflicts.in_conflict(linked, self.rules).unionByName(
                 conflicts.joined_by_override(linked, self.rules)
             )
             binding = self.store("in_conflict", found.distinct())
             contested = binding.frame
-            clean = of_sets.join(F.broadcast(contested), "component", "left_anti")
-            # Of stored rows Spark knows the size: few are sent to where the sightings are.
-            bad = of_sets.join(F.broadcast(contested), "component", "left_semi")
-            bad = self.store("contested_sets", bad).frame
-            sightings = conflicts.ordered_sightings(facts.sightings, bad, clean, self.clock)
-            judge = conflicts.Judge(self.rules, self.config.space, self.clock)
-            outcome = self.store("resolved", conflicts.resolved(sightings, judge))
+            outcome = self._outcome(stitching.set_components(links, solved), binding, facts)
         if binding.rows:
             self._check_limits(outcome.frame)
         return Resolved(
@@ -138,6 +133,24 @@ class Resolver:
             stitching.set_profiles(outcome),
             stitching.created_profiles(outcome),
         )
+
+    def _outcome(self, of_sets: WorkerRows, binding: Materialised, facts: Facts) -> Materialised:
+        """What becomes of components with these sets: those where a rule is ``binding``, and all
+        others. The former begin first, for one of them may be larger than all the rest."""
+        judge = conflicts.Judge(self.rules, self.config.space, self.clock)
+        tasks = -(-facts.sets.rows // MOST_SETS)
+        ranges = tasks if tasks > most_ranges(self.spark) else None
+
+        def resolve(name: str, sightings: WorkerRows) -> Materialised:
+            return self.store(name, conflicts.resolved(sightings, judge, ranges))
+
+        clean = stitching.of_components(of_sets, binding, others=True)
+        alone = partial(resolve, "resolved", conflicts.first_sightings(clean))
+        if not binding.rows:
+            return alone()
+        own = self.store("contested_sets", stitching.of_components(of_sets, binding)).frame
+        every = conflicts.every_sighting(facts.sightings, own)
+        return as_one(together(partial(resolve, "resolved_in_conflict", every), alone))
 
     def too_many(self, sets: DataFrame, blocked: DataFrame) -> shared.Found | None:
         """The values that the guard `shared` keeps from linking; None if there are none.
