@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial, reduce
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import pyarrow as pa
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 T = TypeVar("T")
+
+#: Rows and bytes of a larger batch.
+_ROWS: Final = 1 << 16
+_BYTES: Final = 64 << 20
 
 #: The body of a ``mapInArrow``.
 Kernel = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
@@ -156,6 +160,21 @@ def columns_of(rows: Rows, names: Sequence[str]) -> WorkerRows:
 def rows_of(rows: Rows) -> DataFrame:
     """The rows as a frame, stored or not."""
     return rows.frame if isinstance(rows, Materialised) else rows
+
+
+def in_larger(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The rows in batches of some 65,536 or 64 MiB, for what is done at less cost to many."""
+    held: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in batches:
+        held.append(batch)
+        # Counted on: a load of years comes in thousands of small files.
+        rows, size = rows + len(batch), size + batch.nbytes
+        if rows >= _ROWS or size >= _BYTES:
+            yield pa.concat_batches(held)
+            held, rows, size = [], 0, 0
+    if held:
+        yield pa.concat_batches(held)
 
 
 @contextmanager

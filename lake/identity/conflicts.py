@@ -18,7 +18,7 @@ is to be told, and first sightings tell it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, repeat
@@ -30,7 +30,14 @@ import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
 from lake.clock import times_of
-from lake.frames import WorkerRows, unchanged, without_cycles
+from lake.frames import (
+    WorkerRows,
+    columns_of,
+    in_larger,
+    rows_of,
+    unchanged,
+    without_cycles,
+)
 from lake.identity.ids import profile_id
 from lake.identity.resolve import (
     Limit,
@@ -51,6 +58,7 @@ from lake.tables import MOMENT_TYPE, PATH_TYPE
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
+    from lake.frames import Materialised, Rows
     from lake.identity.resolve.model import Identifier, Merge, Pair, Part
 
 SET, IDENTIFIER, CREATED, VIOLATION = "set", "identifier", "created", "violation"
@@ -85,6 +93,8 @@ _TELLS = {
 #: What is told of each merge in a path.
 _STEP = ("segment_id", "identity_set", "moment")
 _ROWS = 20_000
+#: Sets of components in conflict that each worker holds, some 100 MiB.
+_MOST_HELD = 500_000
 #: The hash that components are spread over tasks by: theirs times 2^64 over the golden ratio, of
 #: which the leading bits depend on all of them (Knuth, The Art of Computer Programming, 6.4).
 _SPREAD = "component_hash"
@@ -177,14 +187,33 @@ SIGHTED = (
 _SIGHTED = arrow_schema(SIGHTED)
 
 
-def every_sighting(sightings: DataFrame, in_conflict: DataFrame) -> WorkerRows:
+def every_sighting(sightings: Rows, in_conflict: Materialised) -> WorkerRows:
     """All sightings of sets of components where a rule may bind, in the columns of `SIGHTED`.
 
-    ``sightings``: those of such sets, of any batches; ``in_conflict``: the sets, each with its
-    component and linking identifiers.
+    ``sightings``: those of such sets and of others, of any batches; ``in_conflict``: the sets, each
+    with its component and linking identifiers, which each worker holds where they are not many.
     """
-    own = F.broadcast(in_conflict.drop("first"))
-    return unchanged(sightings.join(own, "identity_set").select(*_SIGHTED.names))
+    if in_conflict.rows <= _MOST_HELD:
+        seen = columns_of(sightings, ("identity_set", "day", "first"))
+        return seen.then(partial(_of_sets, in_conflict.reader()), SIGHTED)
+    own = in_conflict.frame.drop("first")
+    return unchanged(rows_of(sightings).join(own, "identity_set").select(*_SIGHTED.names))
+
+
+def _of_sets(
+    in_conflict: Callable[[], Iterator[pa.RecordBatch]], sightings: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    held = list(in_conflict())
+    if not held:
+        return
+    sets = pa.concat_batches(held)
+    for every in in_larger(sightings):
+        place = pc.index_in(every["identity_set"], sets["identity_set"])
+        known = every.filter(place.is_valid())
+        own = sets.take(place.drop_null())
+        told = {name: known[name] for name in known.schema.names}
+        told |= {name: own[name] for name in ("component", "linking")}
+        yield pa.RecordBatch.from_arrays([told[name] for name in _SIGHTED.names], _SIGHTED.names)
 
 
 def first_sightings(clean: WorkerRows) -> WorkerRows:
@@ -207,19 +236,21 @@ class Judge:
     clock: str
 
 
-def resolved(sightings: WorkerRows, judge: Judge, ranges: int | None = None) -> WorkerRows:
+def resolved(sightings: WorkerRows, judge: Judge, tasks: int | None = None) -> WorkerRows:
     """The outcome of each component, in rows of four kinds (RESOLVED).
 
-    In: the columns of `SIGHTED`, of whole components, in any order; in how many tasks (by default
+    In: the columns of `SIGHTED`, of whole components, in any order; by how many tasks (by default
     as few as there is need of), each of which holds its rows to sort them.
 
     ``set``: the set's profile, and the created one it had first. ``identifier``: the identifier's
     profile, and when and to which created one it came. ``created``: a profile as it was created,
     by founder, and the profiles it went into. ``violation``: a rule that bound, with the two
-    profiles it kept apart. One shuffle.
+    profiles it kept apart. One shuffle, of which a single task has no need.
     """
+    if tasks == 1:
+        return sightings.then(partial(_in_turn, judge), RESOLVED).in_one_task()
     spread = sightings.then(_spread, f"{SIGHTED}, {_SPREAD} bigint")
-    return gathered(spread, _SPREAD, partial(_in_turn, judge), RESOLVED, ranges)
+    return gathered(spread, _SPREAD, partial(_in_turn, judge), RESOLVED, tasks)
 
 
 def _spread(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

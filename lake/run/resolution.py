@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 
 from lake.config import Config
 from lake.errors import ConservationError
-from lake.frames import Materialised, Storable, WorkerRows, as_one
+from lake.frames import Materialised, Rows, Storable, WorkerRows, as_one, rows_of
 from lake.identity import conflicts, shared, stitching
 from lake.identity.components import (
     broken_links,
@@ -62,7 +62,7 @@ class Facts(NamedTuple):
 
     sets: Materialised
     identifiers: DataFrame
-    sightings: DataFrame
+    sightings: Rows
 
 
 class Resolved(NamedTuple):
@@ -138,19 +138,22 @@ class Resolver:
         """What becomes of components with these sets: those where a rule is ``binding``, and all
         others. The former begin first, for one of them may be larger than all the rest."""
         judge = conflicts.Judge(self.rules, self.config.space, self.clock)
-        tasks = -(-facts.sets.rows // MOST_SETS)
-        ranges = tasks if tasks > most_ranges(self.spark) else None
+        needed = -(-facts.sets.rows // MOST_SETS)
+        tasks = needed if needed > most_ranges(self.spark) else None
 
-        def resolve(name: str, sightings: WorkerRows) -> Materialised:
-            return self.store(name, conflicts.resolved(sightings, judge, ranges))
+        def resolve(name: str, sightings: WorkerRows, tasks: int | None) -> Materialised:
+            return self.store(name, conflicts.resolved(sightings, judge, tasks))
 
         clean = stitching.of_components(of_sets, binding, others=True)
-        alone = partial(resolve, "resolved", conflicts.first_sightings(clean))
+        others = partial(resolve, "resolved", conflicts.first_sightings(clean), tasks)
         if not binding.rows:
-            return alone()
-        own = self.store("contested_sets", stitching.of_components(of_sets, binding)).frame
-        every = conflicts.every_sighting(facts.sightings, own)
-        return as_one(together(partial(resolve, "resolved_in_conflict", every), alone))
+            return others()
+        own = self.store("contested_sets", stitching.of_components(of_sets, binding))
+        sighted = conflicts.every_sighting(facts.sightings, own)
+        every = self.store("contested_sightings", sighted)
+        here = 1 if every.rows <= MOST_SETS else tasks
+        bound = partial(resolve, "resolved_in_conflict", every.columns(), here)
+        return as_one(together(bound, others))
 
     def too_many(self, sets: DataFrame, blocked: DataFrame) -> shared.Found | None:
         """The values that the guard `shared` keeps from linking; None if there are none.
@@ -247,5 +250,5 @@ class Resolver:
         found = stitching.of_kind(outcome, "violation", VIOLATIONS)
         if exceptions is None:
             return found
-        guarded = stitching.guard_violations(facts.sets.frame, exceptions, facts.sightings)
+        guarded = stitching.guard_violations(facts.sets.frame, exceptions, rows_of(facts.sightings))
         return found.as_frame().unionByName(guarded)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from lake.frames import Storable, WorkerRows
+from lake.frames import Rows, Storable, WorkerRows, rows_of
 from lake.identity import conflicts, shared, stitching, touched
 from lake.identity.guards import BLOCKED, SHARED, guarded
 from lake.io.delta import Lake
@@ -22,12 +22,17 @@ class Told(NamedTuple):
     """What events say of identity: `identity_sets` and `sightings`."""
 
     identity_sets: DataFrame
-    sightings: DataFrame
+    sightings: Rows
 
     @classmethod
     def of(cls, lake: Lake) -> Told:
         """All that a lake knows."""
-        return cls(lake.read(IDENTITY_SETS), lake.read(SIGHTINGS))
+        return cls(lake.read(IDENTITY_SETS), lake.stored(SIGHTINGS))
+
+    @property
+    def seen(self) -> DataFrame:
+        """The sightings as a frame."""
+        return rows_of(self.sightings)
 
 
 class Scope(NamedTuple):
@@ -50,7 +55,7 @@ def everything(told: Told, resolver: Resolver, degrees_of: DataFrame | None = No
     are more than are resolved; default those of ``told``.
     """
     clock, store = resolver.clock, resolver.store
-    totals = stitching.set_totals(told.identity_sets, told.sightings, clock)
+    totals = stitching.set_totals(told.identity_sets, told.seen, clock)
     known_sets = store(sets_since(0), totals)
     carried = stitching.identifiers(known_sets, clock)
     identifiers = store("identifiers", guarded(carried, blocked(resolver.config)))
@@ -101,23 +106,23 @@ def touched_by(night: Night, resolver: Resolver) -> Scope:
     carrying = touched.sets_with(told.identity_sets, touched.linking(known, seeds, guards))
     own = carrying.unionByName(news.select("identity_set")).distinct()
     own = lake.scratch("touched_sets", own).frame
-    seen = told.sightings.join(own, "identity_set", "left_semi")
-    seen = lake.scratch("sightings", seen).frame
+    seen = told.seen.join(own, "identity_set", "left_semi")
+    stored = lake.scratch("sightings", seen)
     own_sets = told.identity_sets.join(own, "identity_set", "left_semi")
-    in_scope = lake.scratch("sets", stitching.set_totals(own_sets, seen, clock))
+    in_scope = lake.scratch("sets", stitching.set_totals(own_sets, stored.frame, clock))
     counted = touched.totals(known, seeds, clock)
     if retold:
-        every = stitching.set_totals(told.identity_sets, told.sightings, clock).as_frame()
+        every = stitching.set_totals(told.identity_sets, told.seen, clock).as_frame()
         counted = touched.recounted(seeds, known, every, clock)
     blocks = guarded(touched.identifiers(in_scope.frame, counted), stops)
     both: Storable = shared.guarded(blocks.as_frame(), too_many.values) if too_many else blocks
-    facts = Facts(in_scope, lake.scratch("identifiers", both).frame, seen)
+    facts = Facts(in_scope, lake.scratch("identifiers", both).frame, stored)
     return Scope(facts, too_many, known, own)
 
 
 def new_sets(told: Told, resolved_batch: int, clock: str) -> WorkerRows:
     """The sets seen in batches after this one, with what these add: calls, first and last."""
-    new = told.sightings.where(F.col("batch") > resolved_batch)
+    new = told.seen.where(F.col("batch") > resolved_batch)
     own = told.identity_sets.join(new, "identity_set", "left_semi")
     return stitching.set_totals(own, new, clock)
 

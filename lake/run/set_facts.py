@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from lake import sums
 from lake.clock import MOMENT, times_of
-from lake.frames import ManyRows, columns_of
+from lake.frames import ManyRows, columns_of, in_larger
 from lake.identity.stitching import SET_TOTALS, keyed_sets
 from lake.packing import exchanged, widened
 from lake.profiles.traits import exploded
@@ -54,9 +54,6 @@ _SUM_OF_SET: Final = arrow_schema(
     f"identity_set binary, calls bigint, first {MOMENT_TYPE}, last {MOMENT_TYPE}, "
     f"identifiers {IDENTIFIERS_TYPE}, batch bigint"
 )
-#: Rows and bytes of calls that are looked at together.
-_ROWS: Final = 1 << 16
-_BYTES: Final = 64 << 20
 
 
 def told(events: Rows, clock: str, kinds: Collection[str]) -> ManyRows:
@@ -105,7 +102,7 @@ def _apart(
     asked: _Asked, batches: Iterable[pa.RecordBatch]
 ) -> Iterator[tuple[str, pa.RecordBatch]]:
     """Calls as rows of the kinds that are shuffled."""
-    for every in _together(batches):
+    for every in in_larger(batches):
         calls = every.filter(every["identity_set"].is_valid())
         moments = pa.StructArray.from_arrays([calls[name] for name in MOMENT], list(MOMENT))
         plain = calls.select(["identity_set", "batch"]).append_column(sums.FIRST, moments)
@@ -122,21 +119,6 @@ def _apart(
             )
             telling = plain.append_column("source", calls["source"])
             yield _TRAITS, exploded(telling.append_column("traits", calls["traits"]).filter(says))
-
-
-def _together(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The rows in batches of some size: what is packed together should be many."""
-    held: list[pa.RecordBatch] = []
-    rows = size = 0
-    for batch in batches:
-        held.append(batch)
-        # Counted on: a load of years comes in thousands of small files.
-        rows, size = rows + len(batch), size + batch.nbytes
-        if rows >= _ROWS or size >= _BYTES:
-            yield pa.concat_batches(held)
-            held, rows, size = [], 0, 0
-    if held:
-        yield pa.concat_batches(held)
 
 
 def _added_up(
