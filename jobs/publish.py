@@ -379,13 +379,14 @@ def write_history(night: Night, change: Change) -> None:
     """End the spans of the identifiers that moved since the last publication, begin new ones."""
     lake, plan, once = night.lake, night.plan, night.transaction("publish")
     earlier = publications.versions(night.tables, plan.publication - 1)
-    known = earlier if IDENTITY_HISTORY.name in earlier else {}
-    before = change.of(_before(lake, PROFILE_IDENTIFIERS, known))
+    if IDENTITY_HISTORY.name not in earlier:
+        begun = spans.first_spans(lake.stored(PROFILE_IDENTIFIERS), plan.publication, plan.as_of)
+        lake.replace(IDENTITY_HISTORY, begun, once)
+        return
+    before = change.of(_before(lake, PROFILE_IDENTIFIERS, earlier))
     now = change.of(lake.read(PROFILE_IDENTIFIERS))
-    moved = spans.moved(before, now)
-    if known:  # else all that is there now
-        moved = lake.scratch("moved", moved).frame
-    history = _before(lake, IDENTITY_HISTORY, known)
+    moved = lake.scratch("moved", spans.moved(before, now)).frame
+    history = _before(lake, IDENTITY_HISTORY, earlier)
     keys = moved.select("identifier_key", "type", "value")
     found = spans.spans(history, moved, plan.publication, plan.as_of)
     if change.profiles is None:

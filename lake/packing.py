@@ -30,6 +30,9 @@ PACKED: Final = "task int, kind string, rows binary"
 #: As many bytes are packed into a value, unless one row has more. Batches that go to workers may
 #: be bounded by their number of rows alone, and 2,000 of these are 64 MiB.
 _BYTES: Final = 32 << 10
+_CODEC: Final = "lz4_raw"
+#: Bytes that say how long a value is when it is unpacked.
+_SIZE: Final = 4
 #: Bytes of rows that are packed at once, and of rows of a kind that are unpacked together.
 _AT_ONCE: Final = 64 << 20
 
@@ -130,12 +133,12 @@ class Packing:
         ordered = rows.take(pa.array(order))
         ends = np.searchsorted(task[order], np.arange(len(self.tasks) + 1)).tolist()
         step = _rows_of(rows, _BYTES)
-        numbers, values = list[int](), list[pa.Buffer]()
+        numbers, values = list[int](), list[bytes]()
         for number, start, end in zip(self.tasks, ends, ends[1:], strict=False):
             for at in range(start, end, step):
                 numbers.append(number)
-                values.append(ordered.slice(at, min(step, end - at)).serialize())
-        offsets = np.cumsum([0, *(value.size for value in values)], dtype=np.int32)
+                values.append(_squeezed(ordered.slice(at, min(step, end - at)).serialize()))
+        offsets = np.cumsum([0, *map(len, values)], dtype=np.int32)
         buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(values))]
         columns = [
             pa.array(numbers, pa.int32()),
@@ -150,7 +153,7 @@ class Packing:
         size = dict.fromkeys(held, 0)
         for batch in batches:
             for kind, value in zip(batch["kind"].to_pylist(), batch["rows"], strict=True):
-                packed = value.as_buffer()
+                packed = _restored(value.as_buffer())
                 held[kind].append(pa.ipc.read_record_batch(packed, self.schemas[kind]))
                 size[kind] += packed.size
                 if size[kind] >= _AT_ONCE:
@@ -159,6 +162,18 @@ class Packing:
         for kind, rest in held.items():
             if rest:
                 yield kind, pa.concat_batches(rest)
+
+
+def _squeezed(body: pa.Buffer) -> bytes:
+    """The bytes with LZ4, behind their number: what is half as long costs Spark half as much, more
+    than it costs a worker to shorten it."""
+    size = int(body.size).to_bytes(_SIZE, "big")
+    return size + bytes(pa.compress(body, _CODEC, asbytes=True))
+
+
+def _restored(value: pa.Buffer) -> pa.Buffer:
+    size = int.from_bytes(value.slice(0, _SIZE).to_pybytes(), "big")
+    return pa.decompress(value.slice(_SIZE), size, _CODEC)
 
 
 def as_declared(rows: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

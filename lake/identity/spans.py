@@ -7,13 +7,22 @@ ones are exactly the rows of its ``profile_identifiers``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 from pyspark.sql import functions as F
+
+from lake.packing import widened
+from lake.tables import IDENTITY_HISTORY
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+    from lake.frames import Materialised, WorkerRows
 
 _KEY = ["identifier_key", "type", "value"]
 
@@ -52,3 +61,24 @@ def spans(earlier: DataFrame, moved: DataFrame, number: int, at: datetime) -> Da
         F.lit(None).cast("timestamp").alias("valid_until"),
     )
     return ended.unionByName(begun)
+
+
+def first_spans(now: Materialised, number: int, at: datetime) -> WorkerRows:
+    """The same where there are no earlier spans and all identifiers ``now`` are new: those of
+    ``profile_identifiers``, in their order."""
+    kernel = partial(_first_spans, number, at)
+    begun = now.through(kernel, IDENTITY_HISTORY.ddl, (*_KEY, "profile_id"))
+    return replace(begun, in_order=now.opened is not None)
+
+
+def _first_spans(
+    number: int, at: datetime, batches: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    told = {"from_publication": number, "valid_from": at}
+    for rows in batches:
+        begun = widened(rows, IDENTITY_HISTORY.arrow)
+        for name, value in told.items():
+            place, kind = begun.schema.get_field_index(name), begun.schema.field(name)
+            same = pa.repeat(pa.scalar(value, kind.type), len(rows))
+            begun = begun.set_column(place, kind, same)
+        yield begun

@@ -205,8 +205,10 @@ def _sizes(rows: DataFrame, keys: Sequence[Column]) -> tuple[int, int]:
     """The rows, and those of them whose keys another one has."""
     from pyspark.sql import functions as F
 
-    size = F.col("size")
-    groups = rows.groupBy(*keys).agg(F.count(F.lit(1)).alias("size"))
+    size, names = F.col("size"), [f"key_{number}" for number in range(len(keys))]
+    named = rows.select(*(key.alias(name) for key, name in zip(keys, names, strict=True)))
+    # Spark would count once more before it moves the rows, of which nearly all are groups alone.
+    groups = named.repartition(*names).groupBy(*names).agg(F.count(F.lit(1)).alias("size"))
     every, repeated = groups.agg(F.sum(size), F.sum(F.when(size > 1, size))).collect()[0]
     return every or 0, repeated or 0
 
