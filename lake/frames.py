@@ -25,7 +25,9 @@ _BYTES: Final = 64 << 20
 
 #: The body of a ``mapInArrow``.
 Kernel = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
-#: One that makes rows of several kinds, each batch beside its kind's name.
+#: What gives a worker all rows of something stored.
+Reader = Callable[[], Iterator[pa.RecordBatch]]
+#: A kernel that makes rows of several kinds, each batch beside its kind's name.
 KernelOfMany = Callable[[Iterable[pa.RecordBatch]], Iterator[tuple[str, pa.RecordBatch]]]
 
 
@@ -55,6 +57,10 @@ class WorkerRows:
         """What a kernel that makes rows of several kinds makes of them, by the same workers."""
         return ManyRows(self.frame, in_turn(self.kernel, kernel), schemas)
 
+    def as_kind(self, name: str) -> ManyRows:
+        """The rows as the only ones of a kind."""
+        return self.apart(partial(_of_kind, name), {name: self.schema})
+
     def in_one_task(self) -> WorkerRows:
         """The rows, of one run of the kernel."""
         return replace(self, frame=self.frame.coalesce(1))
@@ -72,6 +78,10 @@ class ManyRows:
     def only(self, kind: str) -> WorkerRows:
         """The rows of one kind."""
         return WorkerRows(self.frame, partial(_only, self.kernel, kind), self.schemas[kind])
+
+
+def _of_kind(name: str, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, pa.RecordBatch]]:
+    return ((name, batch) for batch in batches)
 
 
 def _only(
@@ -108,7 +118,7 @@ class Materialised:
         """What is stored, as rows for the workers: (uri)."""
         return self.frame.sparkSession.createDataFrame([(uri,) for uri in self.files], "uri string")
 
-    def reader(self) -> Callable[[], Iterator[pa.RecordBatch]]:
+    def reader(self) -> Reader:
         """What gives a worker all that is stored."""
         assert self.opened is not None
         return partial(self.opened, [pa.RecordBatch.from_pydict({"uri": list(self.files)})])

@@ -76,10 +76,7 @@ def gathered(
     """The same of rows that are all of one kind, in the columns of ``schema``. A column that some
     of the frames do not have is null in their rows."""
     sources = [rows] if isinstance(rows, WorkerRows) else rows
-    kinds = [
-        source.apart(partial(_of_one, str(number)), {str(number): source.schema})
-        for number, source in enumerate(sources)
-    ]
+    kinds = [source.as_kind(str(number)) for number, source in enumerate(sources)]
     whole = arrow_schema(ddl_of({k: v for s in sources for k, v in columns_in(s.schema).items()}))
     own = partial(_through_one, whole, kernel)
     return exchanged(kinds, key, own, {"": schema}, ranges).only("")
@@ -99,14 +96,10 @@ def _sorted(key: tuple[str, ...], batches: Iterable[pa.RecordBatch]) -> Iterator
         yield from rows.sort_by([(name, "ascending") for name in key]).to_batches()
 
 
-def _of_one(kind: str, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, pa.RecordBatch]]:
-    return ((kind, batch) for batch in batches)
-
-
 def _through_one(
     schema: pa.Schema, kernel: Kernel, rows: Iterable[tuple[str, pa.RecordBatch]]
 ) -> Iterator[tuple[str, pa.RecordBatch]]:
-    return _of_one("", kernel(widened(batch, schema) for _, batch in rows))
+    return (("", made) for made in kernel(widened(batch, schema) for _, batch in rows))
 
 
 def widened(rows: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

@@ -236,11 +236,11 @@ class Judge:
     clock: str
 
 
-def resolved(sightings: WorkerRows, judge: Judge, tasks: int | None = None) -> WorkerRows:
+def resolved(sightings: WorkerRows, judge: Judge, tasks: int) -> WorkerRows:
     """The outcome of each component, in rows of four kinds (RESOLVED).
 
-    In: the columns of `SIGHTED`, of whole components, in any order; by how many tasks (by default
-    as few as there is need of), each of which holds its rows to sort them.
+    In: the columns of `SIGHTED`, of whole components, in any order; by how many tasks, each of
+    which holds its rows to sort them.
 
     ``set``: the set's profile, and the created one it had first. ``identifier``: the identifier's
     profile, and when and to which created one it came. ``created``: a profile as it was created,

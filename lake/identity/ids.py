@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import Column
 
+_KEYED = ["type", "value", "key"]
 _SPARK_SEED = 42
 
 
@@ -38,11 +39,20 @@ def identifier_key_column(kind: Column, value: Column) -> Column:
 
 def with_keys(identifiers: pa.ListArray) -> pa.ListArray:
     """Lists of (type, value, key), the identifiers' `identifier_key`, of lists of (type, value)."""
-    import numpy as np
     import pyarrow as pa
 
     every = identifiers.flatten()
     kinds, values = every.field("type"), every.field("value")
+    told = pa.StructArray.from_arrays([kinds, values, keys_of(kinds, values)], _KEYED)
+    offsets = identifiers.offsets.to_numpy()
+    return pa.ListArray.from_arrays(pa.array(offsets - offsets[0]), told)
+
+
+def keys_of(kinds: pa.Array, values: pa.Array) -> pa.Array:
+    """The `identifier_key` of each identifier."""
+    import numpy as np
+    import pyarrow as pa
+
     encoded = kinds.dictionary_encode()
     seeds = [
         xxhash.xxh64_intdigest(kind.encode(), seed=_SPARK_SEED)
@@ -50,10 +60,7 @@ def with_keys(identifiers: pa.ListArray) -> pa.ListArray:
     ]
     of_each = [seeds[code] for code in encoded.indices.to_pylist()]
     hashes = list(map(xxhash.xxh64_intdigest, values.to_pylist(), of_each))
-    keys = pa.array(np.array(hashes, np.uint64).view(np.int64))
-    told = pa.StructArray.from_arrays([kinds, values, keys], ["type", "value", "key"])
-    offsets = identifiers.offsets.to_numpy()
-    return pa.ListArray.from_arrays(pa.array(offsets - offsets[0]), told)
+    return pa.array(np.array(hashes, np.uint64).view(np.int64))
 
 
 def profile_id(space: str, kind: str, value: str) -> str:

@@ -10,8 +10,9 @@ key of its own, because keys come from clients, who can craft a pair that collid
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -21,17 +22,20 @@ from pyspark.sql import functions as F
 from lake import sums
 from lake.frames import Materialised, columns_of, unchanged
 from lake.identity.components import BROADCAST_ROWS, COMPONENT
+from lake.identity.conflicts import CREATED, IDENTIFIER, SET
 from lake.identity.guards import REASONS
-from lake.identity.ids import identifier_key, identifier_key_column, with_keys
-from lake.schema import arrow_schema
-from lake.tables import CREATED_PROFILES, MOMENT_TYPE, SET_PROFILES
+from lake.identity.ids import identifier_key, identifier_key_column, keys_of, with_keys
+from lake.packing import exchanged
+from lake.schema import arrow_schema, ddl_of
+from lake.tables import CREATED_PROFILES, IDENTITIES, MOMENT_TYPE, SET_PROFILES
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-    from lake.frames import Rows, WorkerRows
+    from lake.frames import Reader, Rows, WorkerRows
     from lake.identity.resolve.model import Pair
     from lake.schema import Table
+    from lake.sums import Numbers
 
 
 #: What tells identifiers apart, and the key that follows from it.
@@ -134,8 +138,8 @@ def collisions(identifiers: DataFrame) -> DataFrame:
 def exceptions(identifiers: DataFrame, collisions: DataFrame) -> DataFrame:
     """Identifiers that do not link under their own key: guarded ones and colliding ones.
 
-    (type, value, guard, graph_key): a colliding one links under 60 bits of its SHA-256 instead;
-    null for a guarded one. Few rows: everything else links as it is.
+    (type, value, identifier_key, guard, graph_key): a colliding one links under 60 bits of its
+    SHA-256 instead; null for a guarded one. Few rows: everything else links as it is.
     """
     colliding = F.broadcast(collisions.select("identifier_key", F.lit(True).alias("colliding")))  # noqa: FBT003
     digest = F.sha2(F.encode(F.concat("type", F.lit("\0"), "value"), "UTF-8"), 256)
@@ -144,8 +148,7 @@ def exceptions(identifiers: DataFrame, collisions: DataFrame) -> DataFrame:
         identifiers.join(colliding, "identifier_key", "left")
         .where("guard is not null or colliding")
         .select(
-            "type",
-            "value",
+            *KEY,
             "guard",
             F.when(F.col("guard").isNull(), own).alias("graph_key"),
         )
@@ -163,7 +166,7 @@ def links(sets: DataFrame, exceptions: DataFrame) -> DataFrame:
     )
     key = F.coalesce("graph_key", "key").alias("key")
     return (
-        exploded.join(F.broadcast(exceptions), ["type", "value"], "left")
+        exploded.join(F.broadcast(exceptions.drop("identifier_key")), ["type", "value"], "left")
         .where("guard is null")
         .groupBy("identity_set")
         .agg(
@@ -233,20 +236,38 @@ def set_components(links: Materialised, components: Materialised) -> WorkerRows:
 
 
 def _in_components(
-    components: Callable[[], Iterator[pa.RecordBatch]], batches: Iterable[pa.RecordBatch]
+    components: Reader, batches: Iterable[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
-    known = pa.Table.from_batches(components(), _COMPONENT).sort_by("node")
-    nodes = known["node"].to_numpy()
+    known = _Components.held(components)
     for sets in batches:
         linking = sets["identifiers"]
         sizes = pc.list_value_length(linking).to_numpy()
         hubs = linking.flatten().field("key").to_numpy()[np.cumsum(sizes) - sizes]
-        place = np.minimum(np.searchsorted(nodes, hubs), len(nodes) - 1)
-        told = known["component"].take(pa.array(place)).combine_chunks()
+        told = known.of(hubs)
         columns = [sets["identity_set"], sets["first"], linking, told]
         names = ["identity_set", "first", "linking", "component"]
         rows = pa.RecordBatch.from_arrays(columns, names)
-        yield rows.filter(pa.array(nodes[place] == hubs))
+        yield rows.filter(told.is_valid())
+
+
+class _Components(NamedTuple):
+    """Raw components as a worker holds them: nodes in order, and the component of each."""
+
+    nodes: Numbers
+    components: pa.Array
+
+    @classmethod
+    def held(cls, reader: Reader) -> _Components:
+        """All that are stored."""
+        known = pa.Table.from_batches(reader(), _COMPONENT).sort_by("node").combine_chunks()
+        return cls(known["node"].to_numpy(), known["component"].chunk(0))
+
+    def of(self, keys: Numbers) -> pa.Array:
+        """The component of each key; null of one that is no node."""
+        if not len(self.nodes):
+            return pa.nulls(len(keys), pa.int64())
+        place = np.minimum(np.searchsorted(self.nodes, keys), len(self.nodes) - 1)
+        return self.components.take(pa.array(place, mask=self.nodes[place] != keys))
 
 
 def of_components(sets: WorkerRows, some: Materialised, *, others: bool = False) -> WorkerRows:
@@ -256,65 +277,161 @@ def of_components(sets: WorkerRows, some: Materialised, *, others: bool = False)
 
 
 def _of_components(
-    some: Callable[[], Iterator[pa.RecordBatch]],
+    some: Reader,
     others: bool,  # noqa: FBT001
     batches: Iterable[pa.RecordBatch],
 ) -> Iterator[pa.RecordBatch]:
-    named = np.concatenate([np.empty(0, np.int64), *(own["component"] for own in some())])
+    named = _named(some)
     for sets in batches:
         yield sets.filter(pa.array(np.isin(sets["component"], named, invert=others)))
 
 
+def _named(some: Reader) -> Numbers:
+    """The components that are named by stored rows (component)."""
+    return np.concatenate([np.empty(0, np.int64), *(own["component"] for own in some())])
+
+
+#: The columns that `linked_identifiers` may give.
+_LINKED = {
+    **dict.fromkeys(("type", "value"), "string"),
+    "identifier_key": "bigint",
+    "graph_key": "bigint",
+    "component": "bigint",
+    "guard": "string",
+    "calls": "bigint",
+    **dict.fromkeys(("first", "last"), MOMENT_TYPE),
+}
+
+
 def linked_identifiers(
-    identifiers: DataFrame, exceptions: DataFrame | None, components: DataFrame
-) -> DataFrame:
+    identifiers: Rows,
+    exceptions: Materialised | None,
+    components: Materialised,
+    more: Sequence[str] = (),
+) -> WorkerRows:
     """The identifiers with their ``graph_key`` and raw ``component``; the latter null where a
-    guard keeps one from linking."""
-    keyed = identifiers.withColumn("graph_key", F.col("identifier_key"))
-    if exceptions is not None:
-        own = exceptions.select("type", "value", F.col("graph_key").alias("own"))
-        keyed = identifiers.join(F.broadcast(own), ["type", "value"], "left").select(
-            *identifiers.columns, F.coalesce("own", "identifier_key").alias("graph_key")
-        )
-    unguarded = (F.col("graph_key") == F.col("node")) & F.col("guard").isNull()
-    return keyed.join(components, unguarded, "left").drop("node")
+    guard keeps one from linking: (type, value, identifier_key, guard, graph_key, component).
 
-
-def identities(linked: DataFrame, resolved: DataFrame, contested: DataFrame) -> DataFrame:
-    """Every identifier with its component and profile: the columns of ``identities``.
-
-    ``resolved`` names the profiles; ``contested``: the components in which a rule may bind. A
-    guarded identifier is listed with neither. One without totals has no row.
+    ``more``: which of calls, first and last are told too. Each worker holds all components where
+    they are not many; else Spark joins them. It holds the `exceptions`, which are few.
     """
-    bound = F.broadcast(contested.select("component", F.lit(True).alias("bound")))  # noqa: FBT003
-    own = resolved.where("kind = 'identifier'").select(
-        "type", "value", "profile_id", "segment_id", F.col("moment").alias("mapped")
+    own = (*KEY, "guard", *more)
+    told = {name: _LINKED[name] for name in (*own, "graph_key", "component")}
+    keyed = {name: kind for name, kind in told.items() if name != "component"}
+    exceptional = exceptions.reader() if exceptions else None
+    rows = columns_of(identifiers, own).then(partial(_with_graph_key, exceptional), ddl_of(keyed))
+    if components.rows <= BROADCAST_ROWS:
+        return rows.then(partial(_with_component, components.reader()), ddl_of(told))
+    unguarded = (F.col("graph_key") == F.col("node")) & F.col("guard").isNull()
+    return unchanged(rows.as_frame().join(components.frame, unguarded, "left").select(*told))
+
+
+def _with_graph_key(
+    exceptions: Reader | None, batches: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    others: dict[tuple[str, str], int] = {}
+    suspected = np.empty(0, np.int64)
+    for known in exceptions() if exceptions else ():
+        exceptional = known.filter(known["graph_key"].is_valid())
+        suspected = np.append(suspected, exceptional["identifier_key"])
+        names = zip(*(exceptional[name].to_pylist() for name in ("type", "value")), strict=True)
+        others |= zip(names, exceptional["graph_key"].to_pylist(), strict=True)
+    for rows in batches:
+        keys = rows["identifier_key"].to_numpy().copy()
+        # A client who crafts a key that is another's shares it with whoever has it by right.
+        for row in np.flatnonzero(np.isin(keys, suspected)).tolist():
+            name = rows["type"][row].as_py(), rows["value"][row].as_py()
+            keys[row] = others.get(name, keys[row])
+        yield rows.append_column("graph_key", pa.array(keys))
+
+
+def _with_component(
+    components: Reader, batches: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    known = _Components.held(components)
+    for rows in batches:
+        told = known.of(rows["graph_key"].to_numpy())
+        linking = pc.if_else(rows["guard"].is_null(), told, pa.scalar(None, pa.int64()))
+        yield rows.append_column("component", linking)
+
+
+#: Of what is resolved, the profile of each identifier.
+_OWNED = {
+    **{name: _LINKED[name] for name in KEY},
+    **dict.fromkeys(("profile_id", "segment_id"), "string"),
+    "mapped": MOMENT_TYPE,
+}
+
+
+def identities(
+    linked: WorkerRows, resolved: Materialised, contested: Materialised, ranges: int
+) -> WorkerRows:
+    """Every identifier with its component and profile: the columns of ``identities``, sorted, each
+    of so many ranges of identifier_key by a task.
+
+    ``linked``: `linked_identifiers`, with calls, first and last; ``resolved`` names the profiles;
+    ``contested``: the components in which a rule may bind. A guarded identifier is listed with
+    neither. One without totals has no row. One shuffle.
+    """
+    kernel = partial(_with_contested, contested.reader())
+    every = linked.then(kernel, f"{linked.schema}, contested boolean")
+    needed = ("kind", "type", "value", "profile_id", "segment_id", "moment")
+    owned = resolved.through(_owned, ddl_of(_OWNED), needed)
+    both = [every.as_kind("linked"), owned.as_kind("owned")]
+    made = exchanged(both, "identifier_key", _with_owners, {"": IDENTITIES.ddl}, ranges)
+    return replace(made.only(""), in_order=True)
+
+
+def _with_contested(
+    contested: Reader, batches: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    named = _named(contested)
+    for every in batches:
+        rows = every.filter(every["calls"].is_valid())
+        known = rows["component"].is_valid().to_numpy(zero_copy_only=False)
+        own = known & np.isin(pc.fill_null(rows["component"], 0), named)
+        yield rows.append_column("contested", pa.array(own))
+
+
+def _owned(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for every in batches:
+        rows = every.filter(pc.equal(every["kind"], IDENTIFIER))
+        keys = keys_of(rows["type"], rows["value"])
+        told = {name: rows[name] for name in rows.schema.names}
+        told |= {"identifier_key": keys, "mapped": rows["moment"]}
+        yield pa.RecordBatch.from_arrays([told[name] for name in _OWNED], list(_OWNED))
+
+
+def _with_owners(
+    rows: Iterable[tuple[str, pa.RecordBatch]],
+) -> Iterator[tuple[str, pa.RecordBatch]]:
+    held: dict[str, list[pa.RecordBatch]] = {"linked": [], "owned": []}
+    for kind, batch in rows:
+        held[kind].append(batch)
+    if not held["linked"]:
+        return
+    order = [(name, "ascending") for name in ("identifier_key", "type", "value")]
+    linked = pa.Table.from_batches(held["linked"]).sort_by(order)
+    owned = pa.Table.from_batches(held["owned"], arrow_schema(ddl_of(_OWNED)))
+    # By all that tells identifiers apart, for two may have one key.
+    found = _numbered(linked, "row").join(
+        _numbered(owned, "place"), list(KEY), join_type="left outer", use_threads=False
     )
-    return (
-        linked.where("calls is not null")
-        .join(bound, "component", "left")
-        .join(own, ["type", "value"], "left")
-        .select(
-            "type",
-            "value",
-            "identifier_key",
-            "graph_key",
-            "component",
-            "profile_id",
-            "segment_id",
-            "mapped",
-            "guard",
-            F.coalesce("bound", F.lit(False)).alias("contested"),  # noqa: FBT003
-            "first",
-            "last",
-            "calls",
-        )
-    )
+    owners = owned.take(found.sort_by("row")["place"])
+    told = {name: linked[name] for name in linked.column_names}
+    told |= {name: owners[name] for name in ("profile_id", "segment_id", "mapped")}
+    made = pa.table([told[name] for name in IDENTITIES.names], list(IDENTITIES.names))
+    yield from (("", batch) for batch in made.to_batches())
+
+
+def _numbered(rows: pa.Table, name: str) -> pa.Table:
+    """What tells the identifiers apart, and the number of each row."""
+    return rows.select(KEY).append_column(name, pa.array(np.arange(len(rows))))
 
 
 def set_profiles(resolved: Materialised) -> WorkerRows:
     """Which profile each set belongs to: (identity_set, profile_id, segment_id)."""
-    return of_kind(resolved, "set", SET_PROFILES)
+    return of_kind(resolved, SET, SET_PROFILES)
 
 
 def created_profiles(resolved: Materialised) -> WorkerRows:
@@ -327,7 +444,7 @@ def created_profiles(resolved: Materialised) -> WorkerRows:
 
 def _created(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for every in batches:
-        rows = every.filter(pc.equal(every["kind"], "created"))
+        rows = every.filter(pc.equal(every["kind"], CREATED))
         merges = pc.list_value_length(rows["path"]).to_numpy() > 0
         place = np.where(merges, rows["path"].offsets.to_numpy()[:-1], 0)
         first = rows["path"].values.take(pa.array(place, mask=~merges))

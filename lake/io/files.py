@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
-from lake.frames import WorkerRows
+from lake.frames import WorkerRows, unchanged
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
-    from lake.frames import Kernel, KernelOfMany, ManyRows, Storable
+    from lake.frames import KernelOfMany, ManyRows, Storable
     from lake.io.objects import Objects
 
 _GROUP_BYTES: Final = 32 << 20
@@ -96,37 +96,21 @@ def written(rows: Storable, store: Objects, layout: Layout) -> list[File]:
     Runs one job, besides those of the frame's own plan; a task without rows writes no file. A
     worker holds up to 200 MiB. Raises what Spark raises.
     """
-    if isinstance(rows, WorkerRows):
-        frame, kernel = rows.frame, partial(_of_one, rows.kernel)
-    else:
-        frame, kernel = rows, partial(_of_one, None)
-    return _written(frame, kernel, store, {"": layout})[""]
+    own = rows if isinstance(rows, WorkerRows) else unchanged(rows)
+    return written_apart(own.as_kind(""), store, {"": layout})[""]
 
 
 def written_apart(
     rows: ManyRows, store: Objects, layouts: Mapping[str, Layout]
 ) -> dict[str, list[File]]:
     """The rows of each kind in files as laid out for it; see `written`. One job for all."""
-    return _written(rows.frame, rows.kernel, store, layouts)
-
-
-def _of_one(
-    kernel: Kernel | None, batches: Iterable[pa.RecordBatch]
-) -> Iterator[tuple[str, pa.RecordBatch]]:
-    """What the kernel makes, as rows of one kind that needs no name."""
-    return (("", batch) for batch in (kernel(batches) if kernel else batches))
-
-
-def _written(
-    frame: DataFrame, kernel: KernelOfMany, store: Objects, layouts: Mapping[str, Layout]
-) -> dict[str, list[File]]:
     columns = (
         "uri string, rows bigint, size bigint, partition string, statistics string, kind string"
     )
-    write = partial(_files_of_many, kernel, store, layouts)
+    write = partial(_files_of_many, rows.kernel, store, layouts)
     long_rows = any(layout.long_rows for layout in layouts.values())
-    with _batches.of(frame.sparkSession, long_rows=long_rows):
-        told = frame.mapInArrow(write, columns).collect()
+    with _batches.of(rows.frame.sparkSession, long_rows=long_rows):
+        told = rows.frame.mapInArrow(write, columns).collect()
     found: dict[str, list[File]] = {kind: [] for kind in layouts}
     for *figures, kind in sorted(told):
         found[kind].append(File(*figures))
@@ -169,7 +153,12 @@ def files_of(
     store: Objects, layout: Layout, batches: Iterable[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
     """Write the batches, in a worker; a row of `File` for each file."""
-    return _files_of_many(partial(_of_one, None), store, {"": layout}, batches)
+    return _files_of_many(_of_one, store, {"": layout}, batches)
+
+
+def _of_one(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """Rows of one kind that needs no name."""
+    return (("", batch) for batch in batches)
 
 
 def _files_of_many(
@@ -210,7 +199,7 @@ def bodies(batches: Iterable[pa.RecordBatch], layout: Layout) -> Iterator[tuple[
     64 MiB of rows and 128 MiB of what is written; where that is too little for so many, the
     largest makes room.
     """
-    every = _bodies(_of_one(None, batches), {"": layout})
+    every = _bodies(_of_one(batches), {"": layout})
     return ((part, body, rows) for _, part, body, rows in every)
 
 

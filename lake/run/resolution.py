@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from lake import sums
 from lake.config import Config
 from lake.errors import ConservationError
 from lake.frames import Materialised, Rows, Storable, WorkerRows, as_one, rows_of
@@ -31,11 +32,12 @@ from lake.identity.contraction import BROKEN, OVER_MERGED, REPEATED
 from lake.identity.resolve import Identifier, Rules
 from lake.io.delta import MOST_SETS
 from lake.parallel import beside, together
-from lake.ranges import most_ranges
 from lake.run.rules import resolution_rules, sharing
 from lake.tables import VIOLATIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyspark.sql import SparkSession
 
     from lake.io.delta import Lake
@@ -61,14 +63,14 @@ class Facts(NamedTuple):
     """
 
     sets: Materialised
-    identifiers: DataFrame
+    identifiers: Rows
     sightings: Rows
 
 
 class Resolved(NamedTuple):
     """The rows of four tables for the facts that were given."""
 
-    identities: DataFrame
+    identities: Storable
     violations: Storable
     set_profiles: Storable
     created_profiles: Storable
@@ -81,11 +83,13 @@ class Resolver:
     config: Config
     spark: SparkSession
     store: Store
+    #: In how many ranges of a key rows of so many identity sets are made.
+    ranges: Callable[[int], int]
 
     @classmethod
     def of(cls, config: Config, lake: Lake) -> Resolver:
         """What resolves identities of a lake. All that it stores has short rows."""
-        return cls(config, lake.spark, partial(lake.scratch, long_rows=False))
+        return cls(config, lake.spark, partial(lake.scratch, long_rows=False), lake.ranges)
 
     @property
     def clock(self) -> str:
@@ -109,26 +113,25 @@ class Resolver:
         Raises ConservationError if two identifiers share both of their keys.
         """
         sets, identifiers = facts.sets, facts.identifiers
-        exceptions = self._exceptional(identifiers)
+        exceptions = self._exceptional(rows_of(identifiers))
         links = sets
         if exceptions is not None:
-            links = self.store("links", stitching.links(sets.frame, exceptions))
+            links = self.store("links", stitching.links(sets.frame, exceptions.frame))
         edges = stitching.edges(links, self.rules.always_together)
         is_small = links.rows < SMALL_SETS
         solved = self._raw_components(edges, is_small=is_small)
-        components = solved.frame
-        linked = stitching.linked_identifiers(identifiers, exceptions, components)
+        linking = partial(stitching.linked_identifiers, identifiers, exceptions, solved)
         with beside(partial(self._check, edges, solved, is_small=is_small)):
+            linked = linking().as_frame()
             found = conflicts.in_conflict(linked, self.rules).unionByName(
                 conflicts.joined_by_override(linked, self.rules)
             )
             binding = self.store("in_conflict", found.distinct())
-            contested = binding.frame
             outcome = self._outcome(stitching.set_components(links, solved), binding, facts)
         if binding.rows:
             self._check_limits(outcome.frame)
         return Resolved(
-            stitching.identities(linked, outcome.frame, contested),
+            stitching.identities(linking(sums.SUMS), outcome, binding, self.ranges(sets.rows)),
             self._violations(facts, exceptions, outcome),
             stitching.set_profiles(outcome),
             stitching.created_profiles(outcome),
@@ -138,10 +141,9 @@ class Resolver:
         """What becomes of components with these sets: those where a rule is ``binding``, and all
         others. The former begin first, for one of them may be larger than all the rest."""
         judge = conflicts.Judge(self.rules, self.config.space, self.clock)
-        needed = -(-facts.sets.rows // MOST_SETS)
-        tasks = needed if needed > most_ranges(self.spark) else None
+        tasks = self.ranges(facts.sets.rows)
 
-        def resolve(name: str, sightings: WorkerRows, tasks: int | None) -> Materialised:
+        def resolve(name: str, sightings: WorkerRows, tasks: int) -> Materialised:
             return self.store(name, conflicts.resolved(sightings, judge, tasks))
 
         clean = stitching.of_components(of_sets, binding, others=True)
@@ -213,7 +215,7 @@ class Resolver:
                 "published; this is a fault of the product, please report it with _scratch."
             )
 
-    def _exceptional(self, identifiers: DataFrame) -> DataFrame | None:
+    def _exceptional(self, identifiers: DataFrame) -> Materialised | None:
         """Identifiers that do not link under their own key; None if there are none."""
         unguarded = F.when(F.col("guard").isNull(), F.col("identifier_key"))
         sizes = identifiers.agg(
@@ -225,12 +227,12 @@ class Resolver:
             return None
         found = self.store(
             "exceptions", stitching.exceptions(identifiers, stitching.collisions(identifiers))
-        ).frame
+        )
         if sizes["colliding"]:
             keys = (
                 identifiers.where("guard is null")
                 .drop("guard")
-                .join(F.broadcast(found), ["type", "value"], "left")
+                .join(F.broadcast(found.frame), [*stitching.KEY], "left")
                 .select(
                     F.coalesce("graph_key", "identifier_key").alias("identifier_key"),
                     F.lit(None).alias("guard"),
@@ -244,11 +246,13 @@ class Resolver:
         return found
 
     def _violations(
-        self, facts: Facts, exceptions: DataFrame | None, outcome: Materialised
+        self, facts: Facts, exceptions: Materialised | None, outcome: Materialised
     ) -> Storable:
         """What did not link and why: the guards' part and the rules' part."""
-        found = stitching.of_kind(outcome, "violation", VIOLATIONS)
+        found = stitching.of_kind(outcome, conflicts.VIOLATION, VIOLATIONS)
         if exceptions is None:
             return found
-        guarded = stitching.guard_violations(facts.sets.frame, exceptions, rows_of(facts.sightings))
+        guarded = stitching.guard_violations(
+            facts.sets.frame, exceptions.frame, rows_of(facts.sightings)
+        )
         return found.as_frame().unionByName(guarded)

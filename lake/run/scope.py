@@ -65,7 +65,9 @@ def everything(told: Told, resolver: Resolver, degrees_of: DataFrame | None = No
         every = touched.carried_by(degrees_of)
         stopped = guarded(every, blocked(resolver.config)).as_frame()
         too_many = resolver.too_many(degrees_of, stopped)
-    guards = shared.guarded(identifiers.frame, too_many.values) if too_many else identifiers.frame
+    guards: Rows = identifiers
+    if too_many:
+        guards = shared.guarded(identifiers.frame, too_many.values)
     return Scope(Facts(known_sets, guards, told.sightings), too_many)
 
 
@@ -116,7 +118,7 @@ def touched_by(night: Night, resolver: Resolver) -> Scope:
         counted = touched.recounted(seeds, known, every, clock)
     blocks = guarded(touched.identifiers(in_scope.frame, counted), stops)
     both: Storable = shared.guarded(blocks.as_frame(), too_many.values) if too_many else blocks
-    facts = Facts(in_scope, lake.scratch("identifiers", both).frame, stored)
+    facts = Facts(in_scope, lake.scratch("identifiers", both), stored)
     return Scope(facts, too_many, known, own)
 
 
