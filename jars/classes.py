@@ -52,11 +52,12 @@ def a_little_of_everything(spark: SparkSession, folder: str) -> None:
     stored = spark.read.format("delta").load(f"{folder}/table")
     keys = rows.select("key")
     made = rows.drop("key").mapInArrow(_as_they_are, "text string")
+    hashed = F.xxhash64("key").alias("hash")
     ranked = F.row_number().over(Window.partitionBy("key").orderBy("text"))
     moments = F.collect_list(F.struct("key"))
     queries: list[DataFrame] = [
         stored.join(F.broadcast(made), "text").groupBy("text").agg(F.min("key"), F.count("key")),
-        stored.join(keys.hint("merge"), "key").select(ranked, F.xxhash64("key").alias("hash")).orderBy("hash"),
+        stored.join(keys.hint("merge"), "key").select(ranked, hashed).orderBy("hash"),
         stored.join(keys.hint("shuffle_hash"), "key").groupBy("key").agg(moments.alias("all")),
         stored.select("key").union(keys).distinct().orderBy("key"),
     ]

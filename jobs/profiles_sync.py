@@ -129,7 +129,7 @@ def restricted(every: Basis, night: Night, change: Change) -> Basis:
     store = night.lake.scratch
     return Basis(
         rows_of(change.basis.identities),
-        change.basis.set_profiles,
+        change.basis.by_set,
         store("touched_created", change.of(every.created_profiles)).frame,
         store("touched_traits", change.of(every.profile_traits)).frame,
         every.identify_calls,

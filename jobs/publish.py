@@ -164,14 +164,21 @@ def write(night: Night, change: Change, show: Callable[[Iterable[Table]], None])
 
 
 class Basis(NamedTuple):
-    """What rows of profiles are made from: facts by table, `set_profiles` and `identities`.
+    """What rows of profiles are made from: facts by table, what sightings add up to, by set or by
+    set and day, `set_profiles` and `identities`.
 
     Restricted to some profiles, these give the rows of those, and the same ones.
     """
 
     facts: Mapping[str, DataFrame]
-    set_profiles: DataFrame
+    sightings: Rows
+    set_profiles: Rows
     identities: Rows
+
+    @property
+    def by_set(self) -> DataFrame:
+        """`set_profiles` as a frame."""
+        return rows_of(self.set_profiles)
 
 
 class Terms(NamedTuple):
@@ -213,14 +220,14 @@ def published_rows(basis: Basis, terms: Terms, put: Put, *beside: Callable[[], N
 def put_profiles(basis: Basis, terms: Terms, put: Put, identifiers: Rows) -> None:
     """Traits by profile, their candidates, and the profiles."""
     clock, rules = terms.config.identity.order_by, trait_rules(terms.config)
-    told, by_set = basis.facts[TRAIT_OBSERVATIONS.name], basis.set_profiles
+    told, by_set = basis.facts[TRAIT_OBSERVATIONS.name], basis.by_set
     values = judged_values(told, by_set, rules, clock, terms.as_of, terms.ranges)
     judged = terms.store("trait_values", values)
 
     def put_won() -> None:
         won = put(PROFILE_TRAITS, winning_traits(judged))
-        seen, columns = basis.facts[SIGHTINGS.name], profile_columns(terms.config)
-        plain = profiles(seen, by_set, identifiers, won, clock, terms.ranges)
+        columns, own = profile_columns(terms.config), (basis.sightings, basis.set_profiles)
+        plain = profiles(*own, identifiers, won, clock, terms.ranges)
         put(PROFILES, with_columns(plain, rules, basis, terms) if columns else plain, columns)
 
     together(put_won, partial(put, PROFILE_TRAIT_CANDIDATES, trait_candidates(judged, clock)))
@@ -229,13 +236,13 @@ def put_profiles(basis: Basis, terms: Terms, put: Put, identifiers: Rows) -> Non
 def put_account_members(basis: Basis, clock: str, put: Put) -> None:
     """Which accounts the profiles are members of."""
     made, done = (basis.facts[t.name] for t in (ACCOUNT_OBSERVATIONS, ACCOUNT_ACTIVITY))
-    put(ACCOUNT_MEMBERS, account_members(made, done, basis.set_profiles, clock))
+    put(ACCOUNT_MEMBERS, account_members(made, done, basis.by_set, clock))
 
 
 def put_consents(basis: Basis, clock: str, put: Put) -> None:
     """What the profiles consented to."""
-    by_set, known = basis.set_profiles, basis.facts[IDENTITY_SETS.name]
-    own = basis.facts[SIGHTINGS.name].join(by_set, "identity_set", "left_semi")
+    by_set, known = basis.by_set, basis.facts[IDENTITY_SETS.name]
+    own = rows_of(basis.sightings).join(by_set, "identity_set", "left_semi")
     totals = sums.added_up(own, ["identity_set"], clock).as_frame()
     members = linking_sets(known, totals, by_set, rows_of(basis.identities))
     said = basis.facts[CONSENT_OBSERVATIONS.name]
@@ -252,7 +259,7 @@ def with_columns(
     rows = with_typed_traits(plain.as_frame(), rules)
     if questions:
         told, clock = basis.facts[ACTIVITY.name], config.identity.order_by
-        rows = with_computed(rows, told, basis.set_profiles, questions, clock, terms.as_of)
+        rows = with_computed(rows, told, basis.by_set, questions, clock, terms.as_of)
     if config.audiences:
         rows = with_audiences(rows, config.conditions, questions, terms.as_of)
     return rows.select(*PROFILES.names, *(column.name for column in profile_columns(config)))
@@ -293,18 +300,17 @@ def change(night: Night) -> Change:
         for name, (table, _) in facts(config).items()
         if night.tables.version(table) is not None
     }
-    set_profiles = lake.read(SET_PROFILES)
+    set_profiles, sightings = lake.stored(SET_PROFILES), lake.stored(SIGHTINGS)
     touched = lake.kept(TOUCHED_PROFILES, "profile_id string")
     identities = lake.kept(TOUCHED_IDENTITIES, IDENTITIES.ddl)
     all_may_change = config.is_dated or not night.plan.published
     if touched is None or identities is None or all_may_change:
-        if totals := lake.kept(sets_since(0), SET_TOTALS):
-            told[SIGHTINGS.name] = totals.frame  # what sightings add up to, by set
-        whole = Basis(told, set_profiles, lake.stored(IDENTITIES))
+        seen = lake.kept(sets_since(0), SET_TOTALS) or sightings
+        whole = Basis(told, seen, set_profiles, lake.stored(IDENTITIES))
         return Change(night, whole, None, lake.ranges(night.tables.rows(IDENTITY_SETS)))
-    own = set_profiles.join(F.broadcast(touched.frame), "profile_id", "left_semi")
+    own = set_profiles.frame.join(F.broadcast(touched.frame), "profile_id", "left_semi")
     ranges = lake.ranges(touched.rows)
-    return Change(night, Basis(told, own, identities), touched.frame, ranges)
+    return Change(night, Basis(told, sightings, own, identities), touched.frame, ranges)
 
 
 def write_accounts(night: Night) -> None:
@@ -352,11 +358,12 @@ def write_changes(night: Night, change: Change) -> None:
     earlier = publications.versions(night.tables, number - 1)
     before = change.of(_before(lake, PROFILE_IDENTIFIERS, earlier))
     now = change.of(lake.read(PROFILE_IDENTIFIERS))
-    new_sets = lake.read(IDENTITY_SETS).where(F.col("batch") == (night.plan.batch or 0))
+    batch = night.plan.batch
+    new_sets = lake.stored(IDENTITY_SETS, batch - 1) if batch else lake.empty(IDENTITY_SETS)
     moves = changes.moves(before, now)
     if earlier:  # else nothing moved, and Spark knows it
         moves = lake.scratch("moves", moves).frame
-    causes = changes.causes(new_sets, change.basis.set_profiles)
+    causes = changes.causes(new_sets, change.basis.set_profiles).as_frame()
     found = changes.identity_changes(moves, causes)
     numbered = found.withColumns(
         {
@@ -405,7 +412,7 @@ def _before(lake: Lake, table: Table, versions: Mapping[str, int]) -> DataFrame:
 
 def check_conservation(night: Night, change: Change) -> None:
     """Raises ConservationError unless each call of a resolved set is in exactly one profile."""
-    lake, own = night.lake, change.basis.set_profiles
+    lake, own = night.lake, change.basis.by_set
     resolved = lake.read(SIGHTINGS).join(own, "identity_set", "left_semi")
     counted = resolved.agg(F.sum("calls").alias("seen")).crossJoin(
         change.of(lake.read(PROFILES)).agg(F.sum("calls").alias("published"))

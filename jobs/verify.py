@@ -192,7 +192,8 @@ class Rebuild:
         made = Made(lake)
         ranges = lake.ranges(lake.tables.rows(IDENTITY_SETS))
         terms = Terms(config, self.published_at, lake.scratch, ranges)
-        published_rows(Basis(facts, set_profiles, identities), terms, made.put)
+        own = Basis(facts, facts[SIGHTINGS.name], set_profiles, identities)
+        published_rows(own, terms, made.put)
         if ACCOUNT_OBSERVATIONS.name in facts:
             told, done = facts[ACCOUNT_OBSERVATIONS.name], facts[ACCOUNT_ACTIVITY.name]
             made.put(ACCOUNTS, accounts(told, done, made.rows(ACCOUNT_MEMBERS), clock))

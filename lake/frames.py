@@ -47,6 +47,8 @@ class WorkerRows:
 
     def as_frame(self) -> DataFrame:
         """The rows as a frame."""
+        if self.kernel is _as_they_come:
+            return self.frame
         return self.frame.mapInArrow(self.kernel, self.schema)
 
     def then(self, kernel: Kernel, schema: str) -> WorkerRows:
@@ -118,10 +120,11 @@ class Materialised:
         """What is stored, as rows for the workers: (uri)."""
         return self.frame.sparkSession.createDataFrame([(uri,) for uri in self.files], "uri string")
 
-    def reader(self) -> Reader:
-        """What gives a worker all that is stored."""
+    def reader(self, columns: Sequence[str] | None = None) -> Reader:
+        """What gives a worker all that is stored, of these columns or of all."""
         assert self.opened is not None
-        return partial(self.opened, [pa.RecordBatch.from_pydict({"uri": list(self.files)})])
+        files = [pa.RecordBatch.from_pydict({"uri": list(self.files)})]
+        return partial(self.opened, files, columns=columns)
 
     def columns(self, names: Sequence[str] | None = None) -> WorkerRows:
         """These columns of what is stored, by default all.
@@ -157,7 +160,11 @@ Rows: TypeAlias = "DataFrame | Materialised"
 
 def unchanged(rows: DataFrame) -> WorkerRows:
     """The rows of a frame as they come to a worker."""
-    return WorkerRows(rows, iter, ddl_of(dict(rows.dtypes)))
+    return WorkerRows(rows, _as_they_come, ddl_of(dict(rows.dtypes)))
+
+
+def _as_they_come(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    return iter(batches)
 
 
 def columns_of(rows: Rows, names: Sequence[str]) -> WorkerRows:

@@ -9,12 +9,20 @@ founder, see `lake.identity.ids`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pyarrow as pa
 from pyspark.sql import functions as F
+
+from lake.lookups import looked_up
+from lake.packing import gathered
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
+
+    from lake.frames import Rows, WorkerRows
 
 _KEY = ["type", "value"]
 
@@ -171,15 +179,17 @@ def redirects(earlier: DataFrame, changes: DataFrame, current: DataFrame) -> Dat
     return known.unionByName(went).join(back, "old_profile_id", "left_anti")
 
 
-def causes(new_sets: DataFrame, set_profiles: DataFrame) -> DataFrame:
-    """The first of each profile's new identity sets: (profile_id, cause_set).
+def causes(new_sets: Rows, set_profiles: Rows) -> WorkerRows:
+    """The first of each profile's new identity sets: (profile_id, cause_set). One shuffle."""
+    own = looked_up(new_sets, ("identity_set",), set_profiles, "identity_set", ("profile_id",))
+    return gathered(own, "profile_id", _least, "profile_id string, cause_set binary")
 
-    Spark hashes no least of bytes: it sorts, and would do so before the shuffle and after it.
-    """
-    return (
-        new_sets.join(set_profiles, "identity_set")
-        .select("profile_id", "identity_set")
-        .repartition("profile_id")
-        .groupBy("profile_id")
-        .agg(F.min("identity_set").alias("cause_set"))
-    )
+
+def _least(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    every = list(batches)
+    if every:
+        order = [(name, "ascending") for name in ("profile_id", "identity_set")]
+        rows = pa.Table.from_batches(every).sort_by(order)
+        _, first = np.unique(rows["profile_id"].to_numpy(), return_index=True)
+        columns = [rows[name].take(pa.array(first)) for name, _ in order]
+        yield from pa.table(columns, ["profile_id", "cause_set"]).to_batches()

@@ -18,7 +18,7 @@ is to be told, and first sightings tell it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, repeat
@@ -30,14 +30,7 @@ import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
 from lake.clock import times_of
-from lake.frames import (
-    WorkerRows,
-    columns_of,
-    in_larger,
-    rows_of,
-    unchanged,
-    without_cycles,
-)
+from lake.frames import without_cycles
 from lake.identity.ids import profile_id
 from lake.identity.resolve import (
     Limit,
@@ -51,6 +44,7 @@ from lake.identity.resolve import (
     grown,
     resolve,
 )
+from lake.lookups import looked_up
 from lake.packing import gathered, widened
 from lake.schema import arrow_schema, arrow_type
 from lake.tables import MOMENT_TYPE, PATH_TYPE
@@ -58,7 +52,7 @@ from lake.tables import MOMENT_TYPE, PATH_TYPE
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-    from lake.frames import Materialised, Rows
+    from lake.frames import Materialised, Rows, WorkerRows
     from lake.identity.resolve.model import Identifier, Merge, Pair, Part
 
 SET, IDENTIFIER, CREATED, VIOLATION = "set", "identifier", "created", "violation"
@@ -93,8 +87,6 @@ _TELLS = {
 #: What is told of each merge in a path.
 _STEP = ("segment_id", "identity_set", "moment")
 _ROWS = 20_000
-#: Sets of components in conflict that each worker holds, some 100 MiB.
-_MOST_HELD = 500_000
 #: The hash that components are spread over tasks by: theirs times 2^64 over the golden ratio, of
 #: which the leading bits depend on all of them (Knuth, The Art of Computer Programming, 6.4).
 _SPREAD = "component_hash"
@@ -191,29 +183,10 @@ def every_sighting(sightings: Rows, in_conflict: Materialised) -> WorkerRows:
     """All sightings of sets of components where a rule may bind, in the columns of `SIGHTED`.
 
     ``sightings``: those of such sets and of others, of any batches; ``in_conflict``: the sets, each
-    with its component and linking identifiers, which each worker holds where they are not many.
+    with its component and linking identifiers.
     """
-    if in_conflict.rows <= _MOST_HELD:
-        seen = columns_of(sightings, ("identity_set", "day", "first"))
-        return seen.then(partial(_of_sets, in_conflict.reader()), SIGHTED)
-    own = in_conflict.frame.drop("first")
-    return unchanged(rows_of(sightings).join(own, "identity_set").select(*_SIGHTED.names))
-
-
-def _of_sets(
-    in_conflict: Callable[[], Iterator[pa.RecordBatch]], sightings: Iterable[pa.RecordBatch]
-) -> Iterator[pa.RecordBatch]:
-    held = list(in_conflict())
-    if not held:
-        return
-    sets = pa.concat_batches(held)
-    for every in in_larger(sightings):
-        place = pc.index_in(every["identity_set"], sets["identity_set"])
-        known = every.filter(place.is_valid())
-        own = sets.take(place.drop_null())
-        told = {name: known[name] for name in known.schema.names}
-        told |= {name: own[name] for name in ("component", "linking")}
-        yield pa.RecordBatch.from_arrays([told[name] for name in _SIGHTED.names], _SIGHTED.names)
+    seen, own = ("identity_set", "day", "first"), ("component", "linking")
+    return looked_up(sightings, seen, in_conflict, "identity_set", own)
 
 
 def first_sightings(clean: WorkerRows) -> WorkerRows:

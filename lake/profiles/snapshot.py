@@ -12,9 +12,11 @@ from pyspark.sql import functions as F
 
 from lake import sums
 from lake.clock import times_of
-from lake.frames import columns_of, unchanged
+from lake.frames import columns_of
+from lake.lookups import looked_up
 from lake.profiles.survivorship import LIST
 from lake.profiles.values import plain_texts, typed_as
+from lake.schema import arrow_type
 from lake.tables import PROFILE_IDENTIFIERS, PROFILES
 
 if TYPE_CHECKING:
@@ -52,8 +54,8 @@ def _linking(
 
 
 def profiles(
-    sightings: DataFrame,
-    set_profiles: DataFrame,
+    sightings: Rows,
+    set_profiles: Rows,
     identifiers: Rows,
     traits: Rows,
     clock: str,
@@ -66,12 +68,12 @@ def profiles(
     told too. Out: the columns of ``profiles``, sorted, each of the ``ranges`` of profile_id by a
     task. One shuffle of all that is told: a worker puts it together, as `lake.sums` adds up.
     """
-    own = sightings.join(set_profiles.select("identity_set", "profile_id"), "identity_set")
-    seen = own.select("profile_id", "calls", _told("first"), _told("last"))
+    key = "identity_set"
+    seen = looked_up(sightings, (key, *sums.SUMS), set_profiles, key, ("profile_id",))
     named = columns_of(identifiers, ("profile_id", "type", "value"))
     had = columns_of(traits, ("profile_id", "trait", "value"))
     told = [
-        unchanged(seen),
+        seen.then(_seen, f"profile_id string, calls bigint, first {_TOLD}, last {_TOLD}"),
         named.then(_named, f"profile_id string, identifiers {_ENTRY}"),
         had.then(_had, f"profile_id string, traits {_ENTRY}"),
     ]
@@ -99,10 +101,19 @@ def _entry(rows: pa.RecordBatch, column: str, names: pa.Array, values: pa.Array)
     return pa.RecordBatch.from_arrays([rows["profile_id"], entries], ["profile_id", column])
 
 
-def _told(moment: str) -> Column:
-    """Of a moment what orders it, and what a profile says of it."""
-    parts = ("received_at", "timestamp", "message_id", "source")
-    return F.struct(*(F.col(moment)[part] for part in parts)).alias(moment)
+#: Of a moment what orders it, and what a profile says of it.
+_TOLD: Final = "struct<received_at:timestamp,timestamp:timestamp,message_id:string,source:string>"
+
+
+def _seen(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    parts = [field.name for field in arrow_type(_TOLD)]
+    for rows in batches:
+        moments = [
+            pa.StructArray.from_arrays([rows[moment].field(part) for part in parts], parts)
+            for moment in (sums.FIRST, sums.LAST)
+        ]
+        own = [rows["profile_id"], rows["calls"], *moments]
+        yield pa.RecordBatch.from_arrays(own, ["profile_id", *sums.SUMS])
 
 
 def _put_together(clock: str, told: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -53,10 +53,11 @@ def test_at_first_every_profile_is_born_with_all_its_identifiers(spark: SparkSes
 
 def test_the_cause_is_the_least_of_the_new_sets_by_its_bytes(spark: SparkSession) -> None:
     new = spark.createDataFrame([(b"\x7f",), (b"\xff",), (b"\x80",)], "identity_set binary")
-    owners = [(b"\x7f", "A"), (b"\xff", "B"), (b"\x80", "B"), (b"\x00", "B")]
+    one, other = "0a" * 16, "fb" * 16
+    owners = [(b"\x7f", one), (b"\xff", other), (b"\x80", other), (b"\x00", other)]
     sets = spark.createDataFrame(owners, "identity_set binary, profile_id string")
-    told = {r.profile_id: bytes(r.cause_set) for r in changes.causes(new, sets).collect()}
-    assert told == {"A": b"\x7f", "B": b"\x80"}
+    found = changes.causes(new, sets).as_frame().collect()
+    assert {r.profile_id: bytes(r.cause_set) for r in found} == {one: b"\x7f", other: b"\x80"}
 
 
 def test_a_merge_names_the_new_set_of_the_profile_that_took_it_in(spark: SparkSession) -> None:

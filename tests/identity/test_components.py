@@ -16,33 +16,15 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from structlog.testing import capture_logs
 
-from lake.frames import Materialised, Storable, WorkerRows
+from lake.frames import Materialised, Storable
 from lake.identity import contraction
 from lake.identity.components import broken_links, connected_components, faults, over_merged
-from lake.io.objects import LocalObjects
-from lake.io.scratch import Stored, read_back
 from tests.support import graphs as g
+from tests.support.stored import Scratch
 
 needs_field_graphs = pytest.mark.skipif(
     not (g.DATA / "graphs").is_dir(), reason="the reference graphs of ../shared/data are absent"
 )
-
-
-class Scratch:
-    """Scratch tables as Parquet folders, and the rows of each."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.rows: dict[str, int] = {}
-
-    def __call__(self, name: str, rows: Storable) -> Materialised:
-        frame = rows.as_frame() if isinstance(rows, WorkerRows) else rows
-        path = self.root / name
-        frame.write.mode("overwrite").parquet(str(path))
-        files = [str(file) for file in path.glob("*.parquet")]
-        self.rows[name] = sum(pq.read_metadata(file).num_rows for file in files)
-        stored = frame.sparkSession.read.schema(frame.schema).parquet(str(path))
-        return read_back(stored, Stored(tuple(files), self.rows[name]), LocalObjects())
 
 
 @pytest.fixture
