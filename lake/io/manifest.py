@@ -13,8 +13,8 @@ from lake.io.control import Landed
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-#: Packed bytes a task reads at most, unless one object alone is larger: about half a minute's work.
-TASK_BYTES = 32 << 20
+#: Packed bytes a task reads at most, unless one object alone is larger: some ten seconds of work.
+TASK_BYTES = 16 << 20
 #: What opening an object costs, in bytes read meanwhile.
 OPEN_BYTES = 1 << 18
 
