@@ -179,6 +179,25 @@ def rows_of(rows: Rows) -> DataFrame:
     return rows.frame if isinstance(rows, Materialised) else rows
 
 
+def widened(rows: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The rows in the columns of the schema, of which those that they do not have are null."""
+    known = rows.schema.names
+    columns = [rows[f.name] if f.name in known else pa.nulls(len(rows), f.type) for f in schema]
+    return as_declared(pa.RecordBatch.from_arrays(columns, schema.names), schema)
+
+
+def as_declared(rows: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The columns of the schema, in its types and order."""
+    own = rows.select(schema.names)
+    return own if own.schema.equals(schema) else own.cast(schema)
+
+
+def held(reader: Reader, schema: pa.Schema) -> pa.Table:
+    """All that is stored, as a worker holds it, in the columns of the schema."""
+    batches = (as_declared(batch, schema) for batch in reader())
+    return pa.Table.from_batches(batches, schema).combine_chunks()
+
+
 def in_larger(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """The rows in batches of some 65,536 or 64 MiB, for what is done at less cost to many."""
     held: list[pa.RecordBatch] = []

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 
-from lake.frames import Materialised, columns_of, in_larger, rows_of, unchanged
+from lake.frames import Materialised, as_declared, columns_of, held, in_larger, rows_of, unchanged
 from lake.schema import arrow_schema, columns_in, ddl_of
 
 if TYPE_CHECKING:
@@ -37,17 +37,19 @@ def looked_up(
         return unchanged(rows_of(rows).join(others, key).select(*columns, *told))
     own, of_known = columns_of(rows, columns), ddl_of(dict(others.dtypes))
     types = columns_in(own.schema) | columns_in(of_known)
-    kernel = partial(_looked_up, known.reader((key, *told)), of_known, key)
+    kernel = partial(_looked_up, known.reader((key, *told)), of_known, own.schema, key)
     return own.then(kernel, ddl_of({name: types[name] for name in (*columns, *told)}))
 
 
 def _looked_up(
-    known: Reader, schema: str, key: str, batches: Iterable[pa.RecordBatch]
+    known: Reader, of_known: str, of_rows: str, key: str, batches: Iterable[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
-    held = pa.Table.from_batches(known(), arrow_schema(schema)).combine_chunks()
-    places = {value: place for place, value in enumerate(held[key].to_pylist())}
-    told = held.drop_columns([key])
-    for rows in in_larger(batches):
+    every = held(known, arrow_schema(of_known))
+    schema = arrow_schema(of_rows)
+    places = {value: place for place, value in enumerate(every[key].to_pylist())}
+    told = every.drop_columns([key])
+    # Files of one table may differ in whether what is nested may be null.
+    for rows in in_larger(as_declared(batch, schema) for batch in batches):
         found = (places.get(value, -1) for value in rows[key].to_pylist())
         place = np.fromiter(found, np.int64, len(rows))
         own = rows.filter(pa.array(place >= 0))

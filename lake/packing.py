@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import pyarrow as pa
 
-from lake.frames import Kernel, KernelOfMany, ManyRows, WorkerRows
+from lake.frames import Kernel, KernelOfMany, ManyRows, WorkerRows, as_declared, widened
 from lake.ranges import most_ranges, names_of_tasks, range_of_each
 from lake.schema import arrow_schema, columns_in, ddl_of
 
@@ -102,13 +102,6 @@ def _through_one(
     return (("", made) for made in kernel(widened(batch, schema) for _, batch in rows))
 
 
-def widened(rows: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """The rows in the columns of the schema, of which those that they do not have are null."""
-    known = rows.schema.names
-    columns = [rows[f.name] if f.name in known else pa.nulls(len(rows), f.type) for f in schema]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
 @dataclass(frozen=True)
 class Packing:
     """How rows are packed: the schema of each kind, and by the ranges of which hash, ``key``, they
@@ -167,12 +160,6 @@ def _squeezed(body: pa.Buffer) -> bytes:
 def _restored(value: pa.Buffer) -> pa.Buffer:
     size = int.from_bytes(value.slice(0, _SIZE).to_pybytes(), "big")
     return pa.decompress(value.slice(_SIZE), size, _CODEC)
-
-
-def as_declared(rows: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """The columns of the schema, in its types and order."""
-    own = rows.select(schema.names)
-    return own if own.schema.equals(schema) else own.cast(schema)
 
 
 def _packed(

@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from lake import packing
-from lake.frames import WorkerRows, unchanged
+from lake.frames import WorkerRows, unchanged, widened
 from lake.packing import gathered, sorted_by
 from lake.ranges import in_ranges, range_of_each
 from lake.schema import ddl_of
@@ -116,7 +116,7 @@ def test_sorted_rows_come_in_the_files_and_the_order_of_spark(
 
 def test_rows_without_columns_that_others_have_are_null_there() -> None:
     rows = pa.RecordBatch.from_pydict({"b": ["x"]})
-    wide = packing.widened(rows, packing.arrow_schema("a bigint, b string"))
+    wide = widened(rows, packing.arrow_schema("a bigint, b string"))
     assert wide.to_pylist() == [{"a": None, "b": "x"}]
 
 

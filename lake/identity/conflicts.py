@@ -30,7 +30,7 @@ import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
 from lake.clock import times_of
-from lake.frames import without_cycles
+from lake.frames import as_declared, widened, without_cycles
 from lake.identity.ids import profile_id
 from lake.identity.resolve import (
     Limit,
@@ -45,7 +45,7 @@ from lake.identity.resolve import (
     resolve,
 )
 from lake.lookups import looked_up
-from lake.packing import gathered, widened
+from lake.packing import gathered
 from lake.schema import arrow_schema, arrow_type
 from lake.tables import MOMENT_TYPE, PATH_TYPE
 
@@ -235,9 +235,9 @@ def _spread(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 def _in_turn(judge: Judge, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """What becomes of whole components, whose sightings come in any order."""
-    every = list(batches)
+    every = [as_declared(batch, _SIGHTED) for batch in batches]
     if every:
-        rows = pa.Table.from_batches(every).select(_SIGHTED.names).combine_chunks()
+        rows = pa.Table.from_batches(every).combine_chunks()
         yield from _stream(judge, _in_order(rows, judge.clock).to_batches())
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from pyspark.sql import functions as F
 
-from lake.packing import widened
+from lake.frames import widened
 from lake.tables import IDENTITY_HISTORY
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
 from lake import sums
-from lake.frames import Materialised, columns_of, unchanged
+from lake.frames import Materialised, columns_of, held, unchanged
 from lake.identity.components import BROADCAST_ROWS, COMPONENT
 from lake.identity.conflicts import CREATED, IDENTIFIER, SET
 from lake.identity.guards import REASONS
@@ -238,7 +238,7 @@ def set_components(links: Materialised, components: Materialised) -> WorkerRows:
 def _in_components(
     components: Reader, batches: Iterable[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
-    known = _Components.held(components)
+    known = _Components.of_all(components)
     for sets in batches:
         linking = sets["identifiers"]
         sizes = pc.list_value_length(linking).to_numpy()
@@ -257,9 +257,9 @@ class _Components(NamedTuple):
     components: pa.Array
 
     @classmethod
-    def held(cls, reader: Reader) -> _Components:
+    def of_all(cls, reader: Reader) -> _Components:
         """All that are stored."""
-        known = pa.Table.from_batches(reader(), _COMPONENT).sort_by("node").combine_chunks()
+        known = held(reader, _COMPONENT).sort_by("node").combine_chunks()
         return cls(known["node"].to_numpy(), known["component"].chunk(0))
 
     def of(self, keys: Numbers) -> pa.Array:
@@ -348,7 +348,7 @@ def _with_graph_key(
 def _with_component(
     components: Reader, batches: Iterable[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
-    known = _Components.held(components)
+    known = _Components.of_all(components)
     for rows in batches:
         told = known.of(rows["graph_key"].to_numpy())
         linking = pc.if_else(rows["guard"].is_null(), told, pa.scalar(None, pa.int64()))
@@ -405,14 +405,14 @@ def _owned(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 def _with_owners(
     rows: Iterable[tuple[str, pa.RecordBatch]],
 ) -> Iterator[tuple[str, pa.RecordBatch]]:
-    held: dict[str, list[pa.RecordBatch]] = {"linked": [], "owned": []}
+    of_kind: dict[str, list[pa.RecordBatch]] = {"linked": [], "owned": []}
     for kind, batch in rows:
-        held[kind].append(batch)
-    if not held["linked"]:
+        of_kind[kind].append(batch)
+    if not of_kind["linked"]:
         return
     order = [(name, "ascending") for name in ("identifier_key", "type", "value")]
-    linked = pa.Table.from_batches(held["linked"]).sort_by(order)
-    owned = pa.Table.from_batches(held["owned"], arrow_schema(ddl_of(_OWNED)))
+    linked = pa.Table.from_batches(of_kind["linked"]).sort_by(order)
+    owned = pa.Table.from_batches(of_kind["owned"], arrow_schema(ddl_of(_OWNED)))
     # By all that tells identifiers apart, for two may have one key.
     found = _numbered(linked, "row").join(
         _numbered(owned, "place"), list(KEY), join_type="left outer", use_threads=False

@@ -20,9 +20,9 @@ import pyarrow.compute as pc
 
 from lake import sums
 from lake.clock import MOMENT, times_of
-from lake.frames import ManyRows, columns_of, in_larger
+from lake.frames import ManyRows, columns_of, in_larger, widened
 from lake.identity.stitching import SET_TOTALS, keyed_sets
-from lake.packing import exchanged, widened
+from lake.packing import exchanged
 from lake.profiles.traits import exploded
 from lake.schema import arrow_schema
 from lake.tables import (
