@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
 from lake import lookups
 from lake.frames import Rows
+from lake.io.objects import LocalObjects
+from lake.io.scratch import Stored, read_back
 from lake.lookups import looked_up
 from tests.support.stored import Scratch
 
@@ -62,6 +66,26 @@ def test_each_row_has_what_is_known_of_its_key_and_others_are_left_out(
     ]
     assert sorted(found, key=repr) == sorted(wanted, key=repr)
     assert made.as_frame().columns == ["first", "identity_set", "told", "owner"]
+
+
+def test_files_may_differ_in_what_may_be_null_inside_of_a_column(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    kinds = {
+        f"{number}.parquet": pa.list_(pa.struct([pa.field("a", pa.string(), nullable=nullable)]))
+        for number, nullable in enumerate((True, False))
+    }
+    for name, kind in kinds.items():
+        own = {"identity_set": [name.encode()], "told": pa.array([[{"a": name}]], kind)}
+        pq.write_table(pa.table(own), tmp_path / name)
+    files = tuple(str(tmp_path / name) for name in kinds)
+    stored = spark.read.schema("identity_set binary, told array<struct<a:string>>").parquet(*files)
+    both = read_back(stored, Stored(files, 2), LocalObjects())
+
+    made = looked_up(both, ("identity_set",), both, "identity_set", ("told",))
+
+    found = {r["told"][0]["a"] for r in made.as_frame().toArrow().to_pylist()}
+    assert found == set(kinds)
 
 
 def test_nothing_is_known_where_nothing_is_stored(spark: SparkSession, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
 from lake.lookups import looked_up
@@ -190,6 +191,8 @@ def _least(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     if every:
         order = [(name, "ascending") for name in ("profile_id", "identity_set")]
         rows = pa.Table.from_batches(every).sort_by(order)
-        _, first = np.unique(rows["profile_id"].to_numpy(), return_index=True)
+        owners = rows["profile_id"].combine_chunks()
+        differs = pc.not_equal(owners[1:], owners[:-1]).to_numpy(zero_copy_only=False)
+        first = np.flatnonzero(np.append(True, differs))
         columns = [rows[name].take(pa.array(first)) for name, _ in order]
         yield from pa.table(columns, ["profile_id", "cause_set"]).to_batches()
