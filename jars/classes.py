@@ -28,6 +28,7 @@ _MINUTES_TO_WRITE = 10
 def main() -> int:
     """Start a session, let it do a little of everything, and keep what it loaded."""
     archive = class_archive(HERE / "lib")
+    archive.unlink(missing_ok=True)  # a session that starts from one archives nothing
     made = archive.with_suffix(".new")
     options = f"-XX:+UseParallelGC -XX:TieredStopAtLevel=1 -XX:ArchiveClassesAtExit={made}"
     silent = f"{options} -Xlog:disable"
@@ -40,7 +41,10 @@ def main() -> int:
     gateway.shutdown()
     gateway.proc.stdin.close()
     gateway.proc.wait(timeout=60 * _MINUTES_TO_WRITE)
-    made.rename(archive)
+    if not made.is_file():
+        print("This JDK archived no classes: sessions start without, as before.")
+        return 0
+    made.replace(archive)
     return 0
 
 
