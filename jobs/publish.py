@@ -226,8 +226,8 @@ def put_profiles(basis: Basis, terms: Terms, put: Put, identifiers: Rows) -> Non
 
     def put_won() -> None:
         won = put(PROFILE_TRAITS, winning_traits(judged))
-        columns, own = profile_columns(terms.config), (basis.sightings, basis.set_profiles)
-        plain = profiles(*own, identifiers, won, clock, terms.ranges)
+        columns = profile_columns(terms.config)
+        plain = profiles(basis.sightings, basis.set_profiles, identifiers, won, clock, terms.ranges)
         put(PROFILES, with_columns(plain, rules, basis, terms) if columns else plain, columns)
 
     together(put_won, partial(put, PROFILE_TRAIT_CANDIDATES, trait_candidates(judged, clock)))

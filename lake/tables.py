@@ -12,6 +12,8 @@ from lake.schema import Column, Table
 from lake.segment_tables import PROFILES_SYNC
 
 IDENTIFIERS_TYPE = "array<struct<type:string,value:string>>"
+#: The same where each has its `identifier_key`.
+KEYED_TYPE = "array<struct<type:string,value:string,key:bigint>>"
 MOMENT_TYPE = (
     "struct<received_at:timestamp,timestamp:timestamp,message_id:string,source:string,"
     "type:string,event:string>"

@@ -187,7 +187,7 @@ def causes(new_sets: Rows, set_profiles: Rows) -> WorkerRows:
 
 
 def _least(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    every = list(batches)
+    every = list(filter(len, batches))
     if every:
         order = [(name, "ascending") for name in ("profile_id", "identity_set")]
         rows = pa.Table.from_batches(every).sort_by(order)

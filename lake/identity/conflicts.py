@@ -30,7 +30,7 @@ import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
 from lake.clock import times_of
-from lake.frames import as_declared, widened, without_cycles
+from lake.frames import widened, without_cycles
 from lake.identity.ids import profile_id
 from lake.identity.resolve import (
     Limit,
@@ -47,7 +47,7 @@ from lake.identity.resolve import (
 from lake.lookups import looked_up
 from lake.packing import gathered
 from lake.schema import arrow_schema, arrow_type
-from lake.tables import MOMENT_TYPE, PATH_TYPE
+from lake.tables import KEYED_TYPE, MOMENT_TYPE, PATH_TYPE
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -173,8 +173,7 @@ def _limit(rules: Rules, *, ever: bool = False) -> Column:
 
 #: What the rules need of components: the sightings of the sets that are in them.
 SIGHTED = (
-    f"component bigint, identity_set binary, day date, first {MOMENT_TYPE}, "
-    "linking array<struct<type:string,value:string,key:bigint>>"
+    f"component bigint, identity_set binary, day date, first {MOMENT_TYPE}, linking {KEYED_TYPE}"
 )
 _SIGHTED = arrow_schema(SIGHTED)
 
@@ -189,17 +188,6 @@ def every_sighting(sightings: Rows, in_conflict: Materialised) -> WorkerRows:
     return looked_up(sightings, seen, in_conflict, "identity_set", own)
 
 
-def first_sightings(clean: WorkerRows) -> WorkerRows:
-    """Of the sets of all other components the first sightings, which have no day, in the columns
-    of `SIGHTED`. ``clean``: the sets, each with component, first moment and linking
-    identifiers."""
-    return clean.then(_without_days, SIGHTED)
-
-
-def _without_days(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    return (widened(batch, _SIGHTED) for batch in batches)
-
-
 @dataclass(frozen=True)
 class Judge:
     """The rules, the space whose ids are given and the clock; goes to the workers."""
@@ -212,8 +200,9 @@ class Judge:
 def resolved(sightings: WorkerRows, judge: Judge, tasks: int) -> WorkerRows:
     """The outcome of each component, in rows of four kinds (RESOLVED).
 
-    In: the columns of `SIGHTED`, of whole components, in any order; by how many tasks, each of
-    which holds its rows to sort them.
+    In: the columns of `SIGHTED`, of whole components, in any order; of clean ones the sets, whose
+    first sighting they tell, without a day; by how many tasks, each of which holds its rows to sort
+    them.
 
     ``set``: the set's profile, and the created one it had first. ``identifier``: the identifier's
     profile, and when and to which created one it came. ``created``: a profile as it was created,
@@ -222,7 +211,7 @@ def resolved(sightings: WorkerRows, judge: Judge, tasks: int) -> WorkerRows:
     """
     if tasks == 1:
         return sightings.then(partial(_in_turn, judge), RESOLVED).in_one_task()
-    spread = sightings.then(_spread, f"{SIGHTED}, {_SPREAD} bigint")
+    spread = sightings.then(_spread, f"{sightings.schema}, {_SPREAD} bigint")
     return gathered(spread, _SPREAD, partial(_in_turn, judge), RESOLVED, tasks)
 
 
@@ -235,7 +224,7 @@ def _spread(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 def _in_turn(judge: Judge, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """What becomes of whole components, whose sightings come in any order."""
-    every = [as_declared(batch, _SIGHTED) for batch in batches]
+    every = [widened(batch, _SIGHTED) for batch in batches]
     if every:
         rows = pa.Table.from_batches(every).combine_chunks()
         yield from _stream(judge, _in_order(rows, judge.clock).to_batches())

@@ -27,7 +27,7 @@ from lake.identity.guards import REASONS
 from lake.identity.ids import identifier_key, identifier_key_column, keys_of, with_keys
 from lake.packing import exchanged
 from lake.schema import arrow_schema, ddl_of
-from lake.tables import CREATED_PROFILES, IDENTITIES, MOMENT_TYPE, SET_PROFILES
+from lake.tables import CREATED_PROFILES, IDENTITIES, KEYED_TYPE, MOMENT_TYPE, SET_PROFILES
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -43,7 +43,7 @@ KEY = ("type", "value", "identifier_key")
 #: The columns of `set_totals`.
 SET_TOTALS = (
     f"identity_set binary, calls bigint, first {MOMENT_TYPE}, last {MOMENT_TYPE}, "
-    "identifiers array<struct<type:string,value:string,key:bigint>>"
+    f"identifiers {KEYED_TYPE}"
 )
 
 
@@ -101,11 +101,18 @@ def identifiers(sets: Rows, clock: str) -> WorkerRows:
     return sums.added_up(carried(sets), KEY, clock)
 
 
+#: The columns that `linked_identifiers` may give.
+_LINKED = {
+    **dict.fromkeys(("type", "value"), "string"),
+    "identifier_key": "bigint",
+    "graph_key": "bigint",
+    "component": "bigint",
+    "guard": "string",
+    "calls": "bigint",
+    **dict.fromkeys(("first", "last"), MOMENT_TYPE),
+}
 #: The columns of `carried`.
-CARRIED = (
-    "type string, value string, identifier_key bigint, "
-    f"calls bigint, first {MOMENT_TYPE}, last {MOMENT_TYPE}"
-)
+CARRIED = ddl_of({name: _LINKED[name] for name in (*KEY, *sums.SUMS)})
 
 
 def carried(sets: Rows) -> WorkerRows:
@@ -205,19 +212,20 @@ def _edges(
     ends = np.array(more, np.int64).reshape(-1, 2)
     yield pa.RecordBatch.from_pydict({"a": ends[:, 0], "b": ends[:, 1]})
     for sets in opened(batches, columns=["identifiers"]):
-        sizes = pc.list_value_length(sets["identifiers"]).to_numpy()
-        keys = sets["identifiers"].flatten().field("key").to_numpy()
-        hubs = keys[np.cumsum(sizes) - sizes]
+        hubs, keys, sizes = _stars(sets["identifiers"])
         yield pa.RecordBatch.from_pydict({"a": np.repeat(hubs, sizes), "b": keys})
 
 
+def _stars(linking: pa.ListArray) -> tuple[Numbers, Numbers, Numbers]:
+    """The key of each set's first identifier, those of all identifiers, and how many of these each
+    set has."""
+    sizes = pc.list_value_length(linking).to_numpy()
+    keys = linking.flatten().field("key").to_numpy()
+    return keys[np.cumsum(sizes) - sizes], keys, sizes
+
+
 #: The columns of `set_components`.
-COMPONENT_SETS = (
-    f"identity_set binary, first {MOMENT_TYPE}, "
-    "linking array<struct<type:string,value:string,key:bigint>>, component bigint"
-)
-
-
+COMPONENT_SETS = f"identity_set binary, first {MOMENT_TYPE}, linking {KEYED_TYPE}, component bigint"
 _COMPONENT = arrow_schema(COMPONENT)
 
 
@@ -240,11 +248,9 @@ def _in_components(
 ) -> Iterator[pa.RecordBatch]:
     known = _Components.of_all(components)
     for sets in batches:
-        linking = sets["identifiers"]
-        sizes = pc.list_value_length(linking).to_numpy()
-        hubs = linking.flatten().field("key").to_numpy()[np.cumsum(sizes) - sizes]
+        hubs, _, _ = _stars(sets["identifiers"])
         told = known.of(hubs)
-        columns = [sets["identity_set"], sets["first"], linking, told]
+        columns = [sets["identity_set"], sets["first"], sets["identifiers"], told]
         names = ["identity_set", "first", "linking", "component"]
         rows = pa.RecordBatch.from_arrays(columns, names)
         yield rows.filter(told.is_valid())
@@ -289,18 +295,6 @@ def _of_components(
 def _named(some: Reader) -> Numbers:
     """The components that are named by stored rows (component)."""
     return np.concatenate([np.empty(0, np.int64), *(own["component"] for own in some())])
-
-
-#: The columns that `linked_identifiers` may give.
-_LINKED = {
-    **dict.fromkeys(("type", "value"), "string"),
-    "identifier_key": "bigint",
-    "graph_key": "bigint",
-    "component": "bigint",
-    "guard": "string",
-    "calls": "bigint",
-    **dict.fromkeys(("first", "last"), MOMENT_TYPE),
-}
 
 
 def linked_identifiers(

@@ -119,14 +119,15 @@ def spark_session(
         cores = os.cpu_count() or 2
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        folder = jars_folder(jars)
         settings |= LOCAL | {
-            "spark.driver.extraClassPath": f"{jars_folder(jars)}/*",
+            "spark.driver.extraClassPath": f"{folder}/*",
             "spark.sql.shuffle.partitions": str(2 * cores),
             # Of few large partitions Spark would make fewer, say three for two cores.
             "spark.sql.adaptive.coalescePartitions.minPartitionNum": str(2 * cores),
             "spark.default.parallelism": str(cores),
         }
-        settings["spark.driver.defaultJavaOptions"] += _archived(class_archive(jars_folder(jars)))
+        settings["spark.driver.defaultJavaOptions"] += _archived(class_archive(folder))
         settings["spark.driver.extraJavaOptions"] += f" {BRIEF if brief else COMPILERS}"
     builder = SparkSession.builder.appName(app)
     for key, value in {**settings, **(conf or {})}.items():

@@ -147,7 +147,7 @@ class Resolver:
             return self.store(name, conflicts.resolved(sightings, judge, tasks))
 
         clean = stitching.of_components(of_sets, binding, others=True)
-        others = partial(resolve, "resolved", conflicts.first_sightings(clean), tasks)
+        others = partial(resolve, "resolved", clean, tasks)
         if not binding.rows:
             return others()
         own = self.store("contested_sets", stitching.of_components(of_sets, binding))
