@@ -31,20 +31,17 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import product
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ["PYTHONPATH"] = str(ROOT)
 
 from pyspark.sql import SparkSession  # noqa: E402
-from pyspark.sql import functions as F  # noqa: E402
 
 from bench.support import Watch  # noqa: E402
-from jobs.compact import ledger_of  # noqa: E402
 from lake.events import dedupe  # noqa: E402
 from lake.events.calls import Call  # noqa: E402
+from lake.events.ledger import ledger  # noqa: E402
 from lake.frames import Materialised  # noqa: E402
 from lake.io.control import Landed  # noqa: E402
 from lake.io.delta import Lake, Tables, Transaction  # noqa: E402
@@ -170,27 +167,24 @@ def compaction(lake: Lake, staged: Materialised) -> dict[str, Callable[[], None]
 
     def duplicates() -> None:
         repeated = lake.scratch("repeated", dedupe.repeated(staged, None))
-        lost = dedupe.duplicates(staged, None, repeated)
-        lake.append(DUPLICATE_CALLS, lost.withColumn("batch", F.lit(1).cast("bigint")), once)
+        lake.append(DUPLICATE_CALLS, dedupe.duplicates(staged, None, repeated, 1), once)
 
     def events() -> None:
-        lost = lake.scratch("lost", lake.read(DUPLICATE_CALLS).select(*dedupe.PLACE))
+        lost = lake.scratch("lost", dedupe.places(lake.stored(DUPLICATE_CALLS)))
         lake.append(EVENTS, accepted_calls(staged, lost, LocalObjects()), once)
 
     def rejected() -> None:
-        rows = staged.frame.where("kind = 'rejected'").select(*REJECTED_CALLS.names)
-        lake.append(REJECTED_CALLS, rows, once)
+        lake.append(REJECTED_CALLS, staged.of_kind("rejected", REJECTED_CALLS.ddl), once)
 
-    def ledger() -> None:
-        night: Any = SimpleNamespace(lake=lake, plan=SimpleNamespace(batch=1, name="bench"))
-        rows = ledger_of(night, staged.frame.where("kind = 'object'"))
-        lake.append_rows(INGEST_LEDGER, rows, once)
+    def counted() -> None:
+        told = (lake.stored(table) for table in (EVENTS, REJECTED_CALLS, DUPLICATE_CALLS))
+        lake.append_rows(INGEST_LEDGER, ledger(1, staged, *told), once)
 
     return {
         "+duplicate_calls": duplicates,
         "+events": events,
         "+rejected_calls": rejected,
-        "+ingest_ledger": ledger,
+        "+ingest_ledger": counted,
     }
 
 

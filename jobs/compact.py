@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from lake.errors import ConservationError
 from lake.events import dedupe
+from lake.events.ledger import ledger
 from lake.io.landing import Reading
 from lake.io.manifest import planned_objects
 from lake.io.staging import accepted_calls, staged_files
@@ -22,7 +22,6 @@ from lake.run.place import LandingStore
 from lake.tables import DUPLICATE_CALLS, EVENTS, INGEST_LEDGER, REJECTED_CALLS, STAGED_LINES
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from pyspark.sql import DataFrame
 
     from lake.frames import Materialised
@@ -39,37 +38,37 @@ def run(night: Night) -> None:
     if night.plan.batch is None or night.tables.holds(INGEST_LEDGER, once):
         return
     lake, batch = night.lake, night.plan.batch
-    staged = staged_lines(night)
-    rejected = staged.frame.where("kind = 'rejected'").select(*REJECTED_CALLS.names)
+    staged, since = staged_lines(night), batch - 1
 
     known = None
     if (version := night.plan.versions.get(EVENTS.name)) is not None:
         known = lake.read(EVENTS, version)
     repeated = lake.scratch("repeated", dedupe.repeated(staged, known))
-    lost = dedupe.duplicates(staged, known, repeated)
-    lake.append(DUPLICATE_CALLS, lost.withColumn("batch", F.lit(batch).cast("bigint")), once)
-    duplicates = lake.read(DUPLICATE_CALLS).where(F.col("batch") == batch)
+    lake.append(DUPLICATE_CALLS, dedupe.duplicates(staged, known, repeated, batch), once)
+    duplicates = lake.stored(DUPLICATE_CALLS, since)
 
-    lines = lake.scratch("lost", duplicates.where("not displaced").select(*dedupe.PLACE))
-    accepted = accepted_calls(staged, lines, night.place.objects)
+    lines = lake.scratch("lost", dedupe.places(duplicates))
+    calls = accepted_calls(staged, lines, night.place.objects)
     displaced = None
     if night.tables.any(DUPLICATE_CALLS, f"displaced and batch = {batch}"):
-        displaced = duplicates.where("displaced")
+        displaced = duplicates.frame.where("displaced")
 
     def write_events() -> None:
         if displaced is None:
-            lake.append(EVENTS, accepted, once)
+            lake.append(EVENTS, calls, once)
         else:
-            lake.update(EVENTS, displaced.select("message_id"), accepted, once)
+            lake.update(EVENTS, displaced.select("message_id"), calls, once)
 
-    together(write_events, partial(lake.append, REJECTED_CALLS, rejected, once))
+    refused = staged.of_kind("rejected", REJECTED_CALLS.ddl)
+    together(write_events, partial(lake.append, REJECTED_CALLS, refused, once))
 
-    ledger = ledger_of(night, staged.frame.where("kind = 'object'"))
+    accepted, rejected = (lake.stored(table, since) for table in (EVENTS, REJECTED_CALLS))
+    rows = ledger(batch, staged, accepted, rejected, duplicates)
     if displaced is None:
-        lake.append_rows(INGEST_LEDGER, ledger, once)
+        lake.append_rows(INGEST_LEDGER, rows, once)
     else:
         before = lake.read(INGEST_LEDGER)
-        new = lake.spark.createDataFrame(ledger)
+        new = lake.spark.createDataFrame(rows)
         lake.replace(INGEST_LEDGER, corrected(before, displaced).unionByName(new), once)
 
 
@@ -93,40 +92,6 @@ def staged_lines(night: Night) -> Materialised:
         return staged_files(landed, reading, store, folder)
 
     return lake.scratch_files("staged", STAGED_LINES.ddl, write)
-
-
-def ledger_of(night: Night, objects: DataFrame) -> pa.Table:
-    """The ledger's rows of this batch, counted in the committed tables; a row an object.
-
-    As many rows as the manifest has, which the driver holds too.
-
-    Raises ConservationError if an object's lines are not all in exactly one of the three.
-    """
-    lake, batch = night.lake, F.lit(night.plan.batch).cast("bigint")
-
-    def counted(table_rows: DataFrame, name: str) -> DataFrame:
-        own = table_rows.where(F.col("batch") == batch)
-        return own.groupBy("object", "etag").agg(F.count(F.lit(1)).alias(name))
-
-    new_duplicates = lake.read(DUPLICATE_CALLS).where("not displaced")
-    ledger = (
-        objects.select("source", "object", "etag", "size", "last_modified", "state", "lines")
-        .join(counted(lake.read(EVENTS), "accepted"), ["object", "etag"], "left")
-        .join(counted(lake.read(REJECTED_CALLS), "rejected"), ["object", "etag"], "left")
-        .join(counted(new_duplicates, "duplicate"), ["object", "etag"], "left")
-        .na.fill(0, ["accepted", "rejected", "duplicate"])
-        .withColumn("batch", batch)
-    )
-    rows = ledger.select(*INGEST_LEDGER.names).toArrow().cast(INGEST_LEDGER.arrow)
-    kept = [rows[name].to_numpy() for name in ("accepted", "rejected", "duplicate")]
-    lost = int((sum(kept) != rows["lines"].to_numpy()).sum())
-    if lost:
-        raise ConservationError(
-            f"{lost} objects of run {night.plan.name} have lines that are in none or in two of "
-            "events, rejected_calls and duplicate_calls. Nothing was published; this is a fault "
-            "of the product, please report it with _scratch."
-        )
-    return rows
 
 
 def corrected(ledger: DataFrame, displaced: DataFrame) -> DataFrame:

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from jobs import profiles_sync
 from lake import sums
 from lake.errors import ConservationError
-from lake.frames import rows_of
+from lake.frames import as_frame, rows_of
 from lake.identity import changes, spans
 from lake.identity.stitching import SET_TOTALS
 from lake.io import publications, views
@@ -164,13 +164,14 @@ def write(night: Night, change: Change, show: Callable[[Iterable[Table]], None])
 
 
 class Basis(NamedTuple):
-    """What rows of profiles are made from: facts by table, what sightings add up to, by set or by
-    set and day, `set_profiles` and `identities`.
+    """What rows of profiles are made from: facts by table, those of traits, what sightings add up
+    to, by set or by set and day, `set_profiles` and `identities`.
 
     Restricted to some profiles, these give the rows of those, and the same ones.
     """
 
     facts: Mapping[str, DataFrame]
+    traits: Rows
     sightings: Rows
     set_profiles: Rows
     identities: Rows
@@ -220,8 +221,9 @@ def published_rows(basis: Basis, terms: Terms, put: Put, *beside: Callable[[], N
 def put_profiles(basis: Basis, terms: Terms, put: Put, identifiers: Rows) -> None:
     """Traits by profile, their candidates, and the profiles."""
     clock, rules = terms.config.identity.order_by, trait_rules(terms.config)
-    told, by_set = basis.facts[TRAIT_OBSERVATIONS.name], basis.by_set
-    values = judged_values(told, by_set, rules, clock, terms.as_of, terms.ranges)
+    values = judged_values(
+        basis.traits, basis.set_profiles, rules, clock, terms.as_of, terms.ranges
+    )
     judged = terms.store("trait_values", values)
 
     def put_won() -> None:
@@ -301,16 +303,18 @@ def change(night: Night) -> Change:
         if night.tables.version(table) is not None
     }
     set_profiles, sightings = lake.stored(SET_PROFILES), lake.stored(SIGHTINGS)
+    traits = lake.stored(TRAIT_OBSERVATIONS)
     touched = lake.kept(TOUCHED_PROFILES, "profile_id string")
     identities = lake.kept(TOUCHED_IDENTITIES, IDENTITIES.ddl)
     all_may_change = config.is_dated or not night.plan.published
     if touched is None or identities is None or all_may_change:
         seen = lake.kept(sets_since(0), SET_TOTALS) or sightings
-        whole = Basis(told, seen, set_profiles, lake.stored(IDENTITIES))
+        whole = Basis(told, traits, seen, set_profiles, lake.stored(IDENTITIES))
         return Change(night, whole, None, lake.ranges(night.tables.rows(IDENTITY_SETS)))
     own = set_profiles.frame.join(F.broadcast(touched.frame), "profile_id", "left_semi")
     ranges = lake.ranges(touched.rows)
-    return Change(night, Basis(told, sightings, own, identities), touched.frame, ranges)
+    basis = Basis(told, traits, sightings, own, identities)
+    return Change(night, basis, touched.frame, ranges)
 
 
 def write_accounts(night: Night) -> None:
@@ -356,30 +360,29 @@ def write_changes(night: Night, change: Change) -> None:
     lake, number = night.lake, night.plan.publication
     once = night.transaction("publish")
     earlier = publications.versions(night.tables, number - 1)
-    before = change.of(_before(lake, PROFILE_IDENTIFIERS, earlier))
-    now = change.of(lake.read(PROFILE_IDENTIFIERS))
-    batch = night.plan.batch
+    batch, set_profiles = night.plan.batch, change.basis.set_profiles
     new_sets = lake.stored(IDENTITY_SETS, batch - 1) if batch else lake.empty(IDENTITY_SETS)
-    moves = changes.moves(before, now)
-    if earlier:  # else nothing moved, and Spark knows it
-        moves = lake.scratch("moves", moves).frame
-    causes = changes.causes(new_sets, change.basis.set_profiles).as_frame()
-    found = changes.identity_changes(moves, causes)
-    numbered = found.withColumns(
-        {
-            "cause": F.when(F.col("cause_set").isNull(), "rules").otherwise("calls"),
-            "publication": F.lit(number).cast("bigint"),
-        }
-    )
+    now = change.of(lake.read(PROFILE_IDENTIFIERS))
+    found: Storable
+    if earlier:
+        before = change.of(_before(lake, PROFILE_IDENTIFIERS, earlier))
+        moves = lake.scratch("moves", changes.moves(before, now)).frame
+        causes = changes.causes(new_sets, set_profiles).as_frame()
+        found = changes.numbered(changes.identity_changes(moves, causes), number)
+    else:
+        own = lake.stored(PROFILE_IDENTIFIERS)
+        found = changes.first_changes(own, new_sets, set_profiles, number)
     if night.tables.any(IDENTITY_CHANGES, f"publication = {number}"):
         # A run that the gate held back has told of this publication before.
         others = lake.read(IDENTITY_CHANGES).where(F.col("publication") != number)
-        lake.replace(IDENTITY_CHANGES, others.unionByName(numbered), once)
+        lake.replace(IDENTITY_CHANGES, others.unionByName(as_frame(found)), once)
     else:
-        lake.append(IDENTITY_CHANGES, numbered, once)
-    own = lake.read(IDENTITY_CHANGES).where(F.col("publication") == number)
+        lake.append(IDENTITY_CHANGES, found, once)
     old = _before(lake, PROFILE_REDIRECTS, earlier)
-    lake.replace(PROFILE_REDIRECTS, changes.redirects(old, own, now), once)
+    if earlier:  # else nobody can have gone anywhere
+        told = lake.read(IDENTITY_CHANGES).where(F.col("publication") == number)
+        old = changes.redirects(old, told, now)
+    lake.replace(PROFILE_REDIRECTS, old, once)
 
 
 def write_history(night: Night, change: Change) -> None:
@@ -436,10 +439,10 @@ def candidates(
     for table in tables:
         if table.name not in suites or is_idle(night, table):
             continue
-        rows = night.lake.read(table)
+        since = None
         if table is EVENTS and change.profiles is not None:
-            rows = rows.where(F.col("batch") == F.lit(night.plan.batch or 0))
-        yield Candidate(table.name, rows, suites[table.name])
+            since = night.plan.batch - 1 if night.plan.batch else night.plan.run
+        yield Candidate(table.name, night.lake.stored(table, since), suites[table.name])
 
 
 def is_idle(night: Night, table: Table) -> bool:

@@ -192,7 +192,8 @@ class Rebuild:
         made = Made(lake)
         ranges = lake.ranges(lake.tables.rows(IDENTITY_SETS))
         terms = Terms(config, self.published_at, lake.scratch, ranges)
-        own = Basis(facts, facts[SIGHTINGS.name], set_profiles, identities)
+        traits = facts[TRAIT_OBSERVATIONS.name]
+        own = Basis(facts, traits, facts[SIGHTINGS.name], set_profiles, identities)
         published_rows(own, terms, made.put)
         if ACCOUNT_OBSERVATIONS.name in facts:
             told, done = facts[ACCOUNT_OBSERVATIONS.name], facts[ACCOUNT_ACTIVITY.name]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import pyarrow as pa
 
-from lake.schema import ddl_of
+from lake.schema import columns_in, ddl_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -141,6 +141,23 @@ class Materialised:
         """What the kernel makes of the stored rows, in the columns of ``schema`` (DDL); ``of``: the
         stored columns that it needs, by default all."""
         return self.columns(of).then(kernel, schema)
+
+    def of_kind(self, kind: str, schema: str) -> WorkerRows:
+        """The stored rows of a ``kind``, as their column of this name has it, in the columns of
+        ``schema`` (DDL)."""
+        names = list(columns_in(schema))
+        return self.through(partial(_of_that_kind, kind, names), schema, ["kind", *names])
+
+
+def _of_that_kind(
+    kind: str, names: Sequence[str], batches: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    import pyarrow.compute as pc
+
+    for rows in batches:
+        own = pc.equal(rows["kind"], kind)
+        if own.true_count:
+            yield rows.select(names).filter(own)
 
 
 def as_one(parts: Sequence[Materialised]) -> Materialised:

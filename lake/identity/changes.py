@@ -9,7 +9,8 @@ founder, see `lake.identity.ids`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,13 +18,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
+from lake.frames import columns_of
 from lake.lookups import looked_up
 from lake.packing import gathered
+from lake.tables import IDENTITY_CHANGES
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
     from lake.frames import Rows, WorkerRows
+    from lake.sums import Numbers
 
 _KEY = ["type", "value"]
 
@@ -180,19 +184,73 @@ def redirects(earlier: DataFrame, changes: DataFrame, current: DataFrame) -> Dat
     return known.unionByName(went).join(back, "old_profile_id", "left_anti")
 
 
+def numbered(found: DataFrame, number: int) -> DataFrame:
+    """The `identity_changes` of a publication: the columns of the table of this name."""
+    cause = F.when(F.col("cause_set").isNull(), "rules").otherwise("calls")
+    return found.withColumns({"cause": cause, "publication": F.lit(number).cast("bigint")})
+
+
 def causes(new_sets: Rows, set_profiles: Rows) -> WorkerRows:
     """The first of each profile's new identity sets: (profile_id, cause_set). One shuffle."""
-    own = looked_up(new_sets, ("identity_set",), set_profiles, "identity_set", ("profile_id",))
+    own = _owned(new_sets, set_profiles)
     return gathered(own, "profile_id", _least, "profile_id string, cause_set binary")
+
+
+def first_changes(now: Rows, new_sets: Rows, set_profiles: Rows, number: int) -> WorkerRows:
+    """The same as `numbered` where nothing was published before, so that every profile is born:
+    ``now`` are the rows of ``profile_identifiers``. One shuffle, and Spark joins nothing."""
+    one = columns_of(now, ("profile_id",)).then(_one, "profile_id string, identifiers bigint")
+    told = [one, _owned(new_sets, set_profiles)]
+    return gathered(told, "profile_id", partial(_born, number), IDENTITY_CHANGES.ddl)
+
+
+def _owned(sets: Rows, set_profiles: Rows) -> WorkerRows:
+    """The sets with the profile they belong to: (identity_set, profile_id)."""
+    return looked_up(sets, ("identity_set",), set_profiles, "identity_set", ("profile_id",))
+
+
+def _one(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for rows in batches:
+        yield rows.append_column("identifiers", pa.array(np.ones(len(rows), np.int64)))
 
 
 def _least(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     every = list(filter(len, batches))
     if every:
-        order = [(name, "ascending") for name in ("profile_id", "identity_set")]
-        rows = pa.Table.from_batches(every).sort_by(order)
-        owners = rows["profile_id"].combine_chunks()
-        differs = pc.not_equal(owners[1:], owners[:-1]).to_numpy(zero_copy_only=False)
-        first = np.flatnonzero(np.append(True, differs))
-        columns = [rows[name].take(pa.array(first)) for name, _ in order]
-        yield from pa.table(columns, ["profile_id", "cause_set"]).to_batches()
+        rows, first = _by_profile(every)
+        own = rows.take(pa.array(first))
+        yield from pa.table(
+            [own["profile_id"], own["identity_set"]], ["profile_id", "cause_set"]
+        ).to_batches()
+
+
+def _born(number: int, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    every = list(filter(len, batches))
+    if not every:
+        return
+    rows, first = _by_profile(every)
+    own = rows.take(pa.array(first))
+    counted = np.add.reduceat(pc.fill_null(rows["identifiers"], 0).to_numpy(), first)
+    caused = pc.if_else(own["identity_set"].is_valid(), "calls", "rules")
+    size = len(first)
+    told = {
+        "publication": pa.repeat(number, size),
+        "profile_id": own["profile_id"],
+        "change": pa.repeat("born", size),
+        "others": pa.repeat(pa.scalar([], pa.list_(pa.string())), size),
+        "identifiers": pa.array(counted),
+        "cause": caused,
+        "cause_set": own["identity_set"],
+    }
+    # Profiles of which no identifier is published have not been born.
+    born = pa.table(told).filter(pa.array(counted > 0)).select(IDENTITY_CHANGES.names)
+    yield from born.to_batches()
+
+
+def _by_profile(rows: Sequence[pa.RecordBatch]) -> tuple[pa.Table, Numbers]:
+    """The rows by profile, those of each by identity set, and where each profile begins."""
+    order = [(name, "ascending") for name in ("profile_id", "identity_set")]
+    found = pa.Table.from_batches(rows).sort_by(order)
+    owners = found["profile_id"].combine_chunks()
+    differs = pc.not_equal(owners[1:], owners[:-1]).to_numpy(zero_copy_only=False)
+    return found, np.flatnonzero(np.append(True, differs))

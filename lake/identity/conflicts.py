@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import functions as F
 
 from lake.clock import times_of
 from lake.frames import widened, without_cycles
@@ -50,8 +49,6 @@ from lake.schema import arrow_schema, arrow_type
 from lake.tables import KEYED_TYPE, MOMENT_TYPE, PATH_TYPE
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
-
     from lake.frames import Materialised, Rows, WorkerRows
     from lake.identity.resolve.model import Identifier, Merge, Pair, Part
 
@@ -95,80 +92,104 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 MOST_STEPS = 128
 
 
-def in_conflict(linked: DataFrame, rules: Rules) -> DataFrame:
+def in_conflict(linked: WorkerRows, rules: Rules, pairs: Sequence[Pair] = ()) -> WorkerRows:
     """Raw components in which a limit, a cap or an override may bind: (component).
 
-    ``linked``: a row an identifier, (component, type, value). One aggregate; the same conditions
-    as `resolve.is_clean`, but the merge cap is judged by the number of identifiers alone and a
+    ``linked``: a row an identifier, (component, type, value). The same conditions as
+    `resolve.is_clean`, but the merge cap is judged by the number of identifiers alone and a
     ``never_together`` pair by either of its ends, which names a few too many. Those are resolved
-    like the others and come out as one profile.
+    like the others and come out as one profile. Named are also those with an end of one of the
+    ``pairs``: where these are ``always_together``, components need not be in conflict, but are
+    other ones once a pair is taken back. One shuffle.
     """
-    counted = (
-        linked.where("component is not null")
-        .repartition("component")
-        .groupBy("component", "type")
-        .agg(F.count(F.lit(1)).alias("n"))
-    )
-    over = F.max(F.col("n") > _limit(rules))
-    total = F.sum("n")
+    ends = frozenset(end for pair in (*rules.never_together, *pairs) for end in pair)
+    own = f"component bigint, type string, named boolean, {_SPREAD} bigint"
+    spread = linked.then(partial(_with_named, ends), own.rpartition(",")[0]).then(_spread, own)
+    return gathered(spread, _SPREAD, partial(_binding, rules), "component bigint")
+
+
+def _with_named(
+    ends: frozenset[Identifier], batches: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    """The identifiers of components, and whether each is one of the ``ends``."""
+    values = pa.array(sorted({value for _, value in ends}), pa.string())
+    for every in batches:
+        rows = every.filter(every["component"].is_valid())
+        named = np.zeros(len(rows), np.bool_)
+        for row in np.flatnonzero(pc.is_in(rows["value"], value_set=values)).tolist():
+            named[row] = (rows["type"][row].as_py(), rows["value"][row].as_py()) in ends
+        own = rows.select(["component", "type"])
+        yield own.append_column("named", pa.array(named))
+
+
+def _binding(rules: Rules, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    every = list(batches)
+    if not every:
+        return
+    counted = _counted(pa.Table.from_batches(every), ["component", "type"], "named")
     most = [rules.max_mappings]
     if rules.strategy is Strategy.SEGMENT:
         most.append(rules.max_merges + 1)
-    binding = over | (total > min(most))
-    if rules.strategy is Strategy.COMPONENTS:
-        binding = F.lit(False)  # noqa: FBT003
-    found = counted.groupBy("component").agg(binding.alias("binds")).where("binds")
-    found = found.select("component")
-    if not rules.never_together:
-        return found
-    return found.unionByName(_with_ends(linked, rules.never_together)).distinct()
+    components = counted["component"].to_numpy()
+    order = np.argsort(components, kind="stable")
+    found, starts = np.unique(components[order], return_index=True)
+    total = np.add.reduceat(counted["type_count"].to_numpy()[order], starts)
+    over = np.maximum.reduceat(_is_over(counted, rules)[order], starts)
+    binds = (over | (total > min(most))) & (rules.strategy is not Strategy.COMPONENTS)
+    named = np.maximum.reduceat(counted["named_max"].to_numpy()[order], starts)
+    yield pa.RecordBatch.from_pydict({"component": found[binds | named]})
 
 
-def joined_by_override(linked: DataFrame, rules: Rules) -> DataFrame:
-    """Raw components with an end of an ``always_together`` pair: (component).
+def over_limit(outcome: Materialised, rules: Rules) -> WorkerRows:
+    """How often profiles of resolved components have more values of a type than any may have for
+    ever: (times), a row a task; there must be none. An ``always_together`` pair may break a limit.
 
-    They need not be in conflict, but are other ones once the pair is taken back.
+    ``outcome``: rows of RESOLVED, stored. One shuffle.
     """
-    return _with_ends(linked, rules.always_together)
+    names = ("kind", "profile_id", "type")
+    own = outcome.through(_identifiers, "profile_id string, type string", names)
+    return gathered(own, "profile_id", partial(_over_limit, rules), "times bigint")
 
 
-def _with_ends(linked: DataFrame, pairs: Iterable[Pair]) -> DataFrame:
-    ends = sorted({end for pair in pairs for end in pair})
-    named = [F.struct(F.lit(kind), F.lit(value)) for kind, value in ends]
-    found = linked.where(F.struct("type", "value").isin(named)) if ends else linked.where("false")
-    return found.where("component is not null").select("component")
+def _identifiers(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for rows in batches:
+        own = rows.filter(pc.equal(rows["kind"], IDENTIFIER))
+        yield own.select(["profile_id", "type"])
 
 
-def over_limit(outcome: DataFrame, rules: Rules) -> DataFrame:
-    """Profiles of resolved components with more values of a type than any may have for ever, of
-    which there must be none: (profile_id, type). An ``always_together`` pair may break a limit.
-
-    ``outcome``: rows of RESOLVED. One aggregate.
-    """
-    counted = outcome.where("kind = 'identifier'").groupBy("profile_id", "type")
+def _over_limit(rules: Rules, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    every = list(batches)
     unlimited = rules.strategy is Strategy.COMPONENTS or bool(rules.always_together)
-    over = F.lit(False) if unlimited else F.col("n") > _limit(rules, ever=True)  # noqa: FBT003
-    found = counted.agg(F.count(F.lit(1)).alias("n")).where(over)
-    return found.select("profile_id", "type")
+    if every and not unlimited:
+        counted = _counted(pa.Table.from_batches(every), ["profile_id", "type"])
+        times = int(np.count_nonzero(_is_over(counted, rules, ever=True)))
+        yield pa.RecordBatch.from_pydict({"times": [times]})
 
 
-def _limit(rules: Rules, *, ever: bool = False) -> Column:
-    """The limit of a row's type, whatever its window, or only where it holds for ``ever``; for
-    latest_wins only unique types."""
-    unlimited = 2**31 - 1
+def _counted(rows: pa.Table, keys: Sequence[str], most: str = "") -> pa.Table:
+    """How many rows have the same keys, ``type_count``, and whether what is named by ``most`` is
+    true of one of them."""
+    wanted = [("type", "count"), *([(most, "max")] if most else [])]
+    return rows.group_by(list(keys), use_threads=False).aggregate(wanted).combine_chunks()
 
-    def counts(limit: Limit) -> int:
+
+def _is_over(
+    counted: pa.Table, rules: Rules, *, ever: bool = False
+) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Whether there are more values of a type than its limit allows, whatever the limit's window,
+    or only where it holds for ``ever``; for latest_wins only unique types have one."""
+    unlimited = sys.maxsize
+
+    def most(limit: Limit) -> int:
         count = limit.count
         if count is None or (rules.strategy is Strategy.LATEST_WINS and count != 1):
             return unlimited
         return unlimited if ever and limit.window is not Window.EVER else count
 
-    default = F.lit(counts(rules.default_limit))
-    if not rules.limits:
-        return default
-    # A map and no chain of conditions, which Spark would nest as deep as there are types.
-    told = [F.lit(x) for kind, limit in rules.limits.items() for x in (kind, counts(limit))]
-    return F.coalesce(F.try_element_at(F.create_map(*told), F.col("type")), default)
+    types = counted["type"].combine_chunks().dictionary_encode()
+    limits = [most(rules.limit(kind)) for kind in types.dictionary.to_pylist()]
+    own = np.array(limits, np.int64)[types.indices]
+    return np.asarray(counted["type_count"].to_numpy() > own, np.bool_)
 
 
 #: What the rules need of components: the sightings of the sets that are in them.

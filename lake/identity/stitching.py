@@ -25,7 +25,7 @@ from lake.identity.components import BROADCAST_ROWS, COMPONENT
 from lake.identity.conflicts import CREATED, IDENTIFIER, SET
 from lake.identity.guards import REASONS
 from lake.identity.ids import identifier_key, identifier_key_column, keys_of, with_keys
-from lake.packing import exchanged
+from lake.packing import exchanged, gathered
 from lake.schema import arrow_schema, ddl_of
 from lake.tables import CREATED_PROFILES, IDENTITIES, KEYED_TYPE, MOMENT_TYPE, SET_PROFILES
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from lake.frames import Reader, Rows, WorkerRows
     from lake.identity.resolve.model import Pair
-    from lake.schema import Table
     from lake.sums import Numbers
 
 
@@ -126,6 +125,27 @@ def _carried(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         rows = pc.list_parent_indices(sets["identifiers"])
         own = [*every.flatten(), *(sets[name].take(rows) for name in sums.SUMS)]
         yield pa.RecordBatch.from_arrays(own, [*KEY, *sums.SUMS])
+
+
+def exceptional(identifiers: Rows) -> WorkerRows:
+    """How many identifiers do not link under their own key: (guarded, colliding), a row a task.
+
+    ``guarded`` counts those with a guard; ``colliding`` is nought only where no two others share a
+    key. One shuffle, of the keys alone.
+    """
+    own = columns_of(identifiers, ("identifier_key", "guard"))
+    return gathered(own, "identifier_key", _exceptional, "guarded bigint, colliding bigint")
+
+
+def _exceptional(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    keys, guarded = [np.empty(0, np.int64)], 0
+    for rows in batches:
+        linking = rows["identifier_key"].filter(rows["guard"].is_null())
+        guarded += len(rows) - len(linking)
+        keys.append(linking.to_numpy())
+    every = np.sort(np.concatenate(keys))
+    colliding = int(np.count_nonzero(every[1:] == every[:-1]))
+    yield pa.RecordBatch.from_pydict({"guarded": [guarded], "colliding": [colliding]})
 
 
 def collisions(identifiers: DataFrame) -> DataFrame:
@@ -425,7 +445,7 @@ def _numbered(rows: pa.Table, name: str) -> pa.Table:
 
 def set_profiles(resolved: Materialised) -> WorkerRows:
     """Which profile each set belongs to: (identity_set, profile_id, segment_id)."""
-    return of_kind(resolved, SET, SET_PROFILES)
+    return resolved.of_kind(SET, SET_PROFILES.ddl)
 
 
 def created_profiles(resolved: Materialised) -> WorkerRows:
@@ -451,19 +471,6 @@ def _created(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         }
         columns = [told[name] for name in CREATED_PROFILES.names]
         yield pa.RecordBatch.from_arrays(columns, list(CREATED_PROFILES.names))
-
-
-def of_kind(resolved: Materialised, kind: str, table: Table) -> WorkerRows:
-    """What is resolved of a kind, in the columns of a table that are named as there."""
-    needed = ("kind", *table.names)
-    return resolved.through(partial(_of_kind, kind, table.names), table.ddl, needed)
-
-
-def _of_kind(
-    kind: str, names: tuple[str, ...], batches: Iterable[pa.RecordBatch]
-) -> Iterator[pa.RecordBatch]:
-    for rows in batches:
-        yield rows.filter(pc.equal(rows["kind"], kind)).select(names)
 
 
 def guard_violations(sets: DataFrame, exceptions: DataFrame, sightings: DataFrame) -> DataFrame:

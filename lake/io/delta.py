@@ -440,8 +440,8 @@ class Lake:
         return self._parquet(table.ddl, (), self.tables.path(table))
 
     def stored(self, table: Table, since: int | None = None) -> Materialised:
-        """The table, or what it has of batches after ``since``, for workers to read themselves, but
-        the column that it is partitioned by. Of files the log's statistics skip what they can."""
+        """The table, or what it has of batches after ``since``, for workers to read themselves. Of
+        files the log's statistics skip what they can."""
         log, frame = self.tables.open(table), self.read(table)
         if since is not None:
             frame = frame.where(f"batch > {since}")
@@ -449,13 +449,15 @@ class Lake:
             return Materialised(frame, self.tables.rows(table))
         told = pa.table(log.get_add_actions(flatten=True))
         paths, counts = (told.column(name).to_pylist() for name in ("path", "num_records"))
-        newest = counts if since is None else told.column("max.batch").to_pylist()
+        every = since is None or not counts
+        newest = counts if every else told.column("max.batch").to_pylist()
         own = {
             f"{self.tables.uri(table)}/{path}": rows
             for path, rows, batch in zip(paths, counts, newest, strict=True)
             if since is None or batch is None or batch > since
         }
-        kernel = partial(opened, self._store, since=since)
+        day = table.partitioned_by[0] if table.partitioned_by else None
+        kernel = partial(opened, self._store, since=since, day=day)
         return Materialised(frame, sum(own.values()), tuple(sorted(own)), kernel)
 
     def append(self, table: Table, rows: Writable, transaction: Transaction) -> None:

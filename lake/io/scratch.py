@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -55,24 +56,39 @@ def opened(
     columns: Sequence[str] | None = None,
     *,
     since: int | None = None,
+    day: str | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """The rows of the files that the batches name (uri), of these columns or of all, read by the
-    worker that wants them; ``since``: those of batches after this one. It holds a file and a row
-    group."""
+    worker that wants them; ``since``: those of batches after this one; ``day``: a date that is in
+    the files' addresses instead of in them. It holds a file and a row group."""
     import pyarrow.compute as pc
 
-    names = list(columns) if columns else None
     for uri in addresses(batches):
         file = parquet_file(store, uri)
+        within = file.schema_arrow.names
+        own = list(columns) if columns else [*within, *([day] if day else [])]
+        read = [name for name in own if name != day] or within[:1]
         if since is None:
-            yield from file.iter_batches(_ROWS, columns=names, use_threads=False)
+            for rows in file.iter_batches(_ROWS, columns=read, use_threads=False):
+                yield _with_day(rows, uri, day).select(own)
             continue
-        own = names or file.schema_arrow.names
-        read = list(dict.fromkeys([*own, "batch"]))
+        read = list(dict.fromkeys([*read, "batch"]))
         # Rows of a table may be long, so those of two groups are not put together.
         for group in range(file.num_row_groups):
-            rows = file.read_row_group(group, read, use_threads=False)
-            yield from rows.filter(pc.greater(rows["batch"], since)).select(own).to_batches()
+            every = file.read_row_group(group, read, use_threads=False)
+            for rows in every.filter(pc.greater(every["batch"], since)).to_batches():
+                yield _with_day(rows, uri, day).select(own)
+
+
+def _with_day(rows: pa.RecordBatch, uri: str, day: str | None) -> pa.RecordBatch:
+    """The rows with the date of the file's address."""
+    import pyarrow as pa
+
+    if day is None:
+        return rows
+    told = uri.rpartition(f"/{day}=")[2].partition("/")[0]
+    same = pa.repeat(pa.scalar(date.fromisoformat(told)), len(rows))
+    return rows.append_column(day, same)
 
 
 def store_list(store: Objects, listed: str, files: Stored) -> None:

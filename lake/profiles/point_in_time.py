@@ -13,16 +13,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
 from lake.clock import moment
-from lake.profiles.survivorship import TraitRule, in_short, judged, named
+from lake.frames import unchanged
+from lake.profiles.survivorship import TraitRule, judged, named
 from lake.profiles.traits import told_traits
 from lake.profiles.values import plain_text
-from lake.ranges import most_ranges, with_range
+from lake.ranges import most_ranges
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+    from lake.sums import Numbers
 
 
 def profiles_as_of(
@@ -47,20 +53,26 @@ def profiles_as_of(
     known = parts.where(root == F.col("profile_id")).select("profile_id", "time", "segment_id")
     sets = set_profiles.select("identity_set", "segment_id").join(known, "segment_id")
     own = events.join(sets.select("identity_set").distinct(), "identity_set", "left_semi")
-    told = named(told_traits(own), rules).join(sets, "identity_set").where("received_at <= time")
+    told = told_traits(own).join(sets, "identity_set").where("received_at <= time")
     # A profile at a time is judged as a profile of its own.
     then = F.concat_ws("@", "profile_id", F.unix_micros("time")).alias("profile_id")
-    one = (F.lit(1).alias("calls"), moment().alias("first"), moment().alias("last"))
-    time = F.timestamp_micros(F.substring_index("profile_id", "@", -1).cast("bigint"))
-    rows = in_short(told.select(then, "trait", "value", "source", *one), rules, clock)
+    one = (F.lit(1).cast("bigint").alias("calls"), moment().alias("first"), moment().alias("last"))
+    rows = unchanged(told.select(then, "trait", "value", "source", *one))
     tasks = most_ranges(asked.sparkSession)
-    spread = with_range(rows, "profile_id", tasks)
-    by_then = judged(spread, rules, clock, time, tasks).where("reason is null")
+    values = judged(named(rows, rules), rules, clock, _time_in, tasks).as_frame()
+    by_then = values.where("reason is null")
+    time = F.timestamp_micros(F.substring_index("profile_id", "@", -1).cast("bigint"))
     entry = F.struct("trait", plain_text(F.col("value")).alias("value"))
-    values = by_then.groupBy(
+    traits = by_then.groupBy(
         F.substring_index("profile_id", "@", 1).alias("profile_id"), time.alias("time")
     ).agg(F.map_from_entries(F.array_sort(F.collect_list(entry))).alias("traits"))
     nothing = F.expr("map()").cast("map<string,string>")
-    return asked.join(values, ["profile_id", "time"], "left").withColumn(
+    return asked.join(traits, ["profile_id", "time"], "left").withColumn(
         "traits", F.coalesce("traits", nothing)
     )
+
+
+def _time_in(profiles: pa.Array) -> Numbers:
+    """The time at which each profile is judged, which its name here ends with."""
+    micros = pc.list_element(pc.split_pattern(profiles, "@"), 1)
+    return np.asarray(micros.cast(pa.int64()).to_numpy(), np.int64)

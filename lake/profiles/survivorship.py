@@ -16,47 +16,58 @@ A trait without a rule of its own is that of its latest value, as Segment's `use
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import Window
-from pyspark.sql import functions as F
 
-from lake.clock import RECEIVED_AT, in_order, time_of
+from lake import sums
+from lake.clock import RECEIVED_AT, times_of
 from lake.language.spelling import spellings
-from lake.profiles.values import date_in, number_in, plain_text, time_in
-from lake.ranges import RANGE, with_range
+from lake.lookups import looked_up
+from lake.profiles.values import day_of, micros_of, number_of, plain_texts
+from lake.schema import arrow_schema, ddl_of
+from lake.sums import Numbers
 from lake.tables import PROFILE_TRAIT_CANDIDATES, PROFILE_TRAITS
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
-    from pyspark.sql.window import WindowSpec
+    from lake.frames import Materialised, Rows, WorkerRows
 
-    from lake.frames import Materialised, WorkerRows
+Floats: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
+Flags: TypeAlias = "np.ndarray[Any, np.dtype[np.bool_]]"
+#: When each of these profiles is judged, in microseconds since 1970.
+AsOf: TypeAlias = Callable[[pa.Array], Numbers]
 
 LATEST = "latest"
 LIST = "list"
+FIRST = "first"
 NEVER_EMPTY = "never_empty"
 
 #: Why a value is not published, by the rule that ranks another one before it.
 _BEATEN = {
     LATEST: "older",
     NEVER_EMPTY: "older",
-    "first": "later",
+    FIRST: "later",
     "most_frequent": "less_frequent",
     "longest": "shorter",
     "highest": "lower",
     "lowest": "higher",
 }
 
-#: What a trait is judged within: `range` is that of profile_id.
-_TRAIT = ("profile_id", "trait", RANGE)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+#: The columns of `judged`.
+JUDGED: Final = ddl_of(
+    {
+        **{c.name: c.type for c in PROFILE_TRAITS.columns},
+        **{c.name: c.type for c in PROFILE_TRAIT_CANDIDATES.columns if c.name != "last_seen"},
+    }
+)
 
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -87,24 +98,28 @@ class TraitRule:
         return "sources" if self.rule == LATEST else f"sources, {self.rule}"
 
 
-def named(observations: DataFrame, rules: Sequence[TraitRule]) -> DataFrame:
-    """The observations by the names of declared traits, however the calls spelt them.
+def named(told: WorkerRows, rules: Sequence[TraitRule]) -> WorkerRows:
+    """What was told by the names of declared traits, however the calls spelt them.
 
-    In and out: the columns of ``trait_observations``. A declared path (`address.city`) adds the
-    observations inside its object; the object's own stay.
+    In and out: (trait, value) and any other columns. A declared path (`address.city`) adds what was
+    told inside its object; the object's own rows stay.
     """
     known = {s: r.name for r in rules for s in spellings(r.name)}
-    if not known:
-        return observations
     paths = {r.name: tuple(map(spellings, r.name.split("."))) for r in rules if "." in r.name}
-    if paths:
-        roots = sorted({s for path in paths.values() for s in path[0]})
-        around = observations.where(F.col("trait").isin(roots))
-        inside = around.mapInArrow(partial(_inside, paths), observations.schema)
-        observations = observations.unionByName(inside)
-    names = F.create_map(*(F.lit(text) for pair in sorted(known.items()) for text in pair))
-    name = F.coalesce(F.try_element_at(names, F.col("trait")), F.col("trait"))
-    return observations.withColumn("trait", name)
+    return told.then(partial(_named, known, paths), told.schema) if known else told
+
+
+def _named(
+    known: Mapping[str, str],
+    paths: dict[str, tuple[tuple[str, ...], ...]],
+    batches: Iterable[pa.RecordBatch],
+) -> Iterator[pa.RecordBatch]:
+    for told in batches:
+        for rows in (told, *(_inside(paths, [told]) if paths else ())):
+            spelt = rows["trait"].dictionary_encode()
+            names = [known.get(name, name) for name in spelt.dictionary.to_pylist()]
+            found = pa.array(names, pa.string()).take(spelt.indices)
+            yield rows.set_column(rows.schema.get_field_index("trait"), "trait", found)
 
 
 def _inside(
@@ -141,239 +156,356 @@ def _at(text: str | None, path: Sequence[tuple[str, ...]]) -> Iterator[str | Non
 
 
 def judged_values(
-    observations: DataFrame,
-    set_profiles: DataFrame,
+    observations: Rows,
+    set_profiles: Rows,
     rules: Sequence[TraitRule],
     clock: str,
     as_of: datetime,
     ranges: int,
-) -> DataFrame:
+) -> WorkerRows:
     """Every value of every trait of every profile, and why it is not published.
 
     In: ``trait_observations``, ``set_profiles``, the declared traits, the clock that orders calls,
-    the time of the publication (UTC), the number of tasks. Out: as `judged` gives it. One shuffle
-    for the join and one for the traits.
+    the time of the publication (UTC), the number of tasks. Out: as `judged` gives it. One shuffle.
     """
-    sets = with_range(set_profiles.select("identity_set", "profile_id"), "profile_id", ranges)
-    told = in_short(named(observations, rules), rules, clock).join(sets, "identity_set")
-    return judged(told, rules, clock, F.lit(as_of), ranges)
+    key = "identity_set"
+    own = (key, "trait", "value", "source", *sums.SUMS)
+    told = looked_up(observations, own, set_profiles, key, ("profile_id",))
+    at = (as_of - _EPOCH) // timedelta(microseconds=1)
+    return judged(named(told, rules), rules, clock, partial(_always, at), ranges)
 
 
-def in_short(told: DataFrame, rules: Sequence[TraitRule], clock: str) -> DataFrame:
-    """The rows with what is to be judged of their moments, before anything moves them.
-
-    In: any columns and ``first`` and ``last``, moments. Out: instead of these two the time of the
-    first as ``first_seen``, and both as they compare; the first where a rule goes by it, else null.
-    """
-    by_first = F.col("trait").isin([r.name for r in rules if r.rule in ("first", LIST)])
-    return told.select(
-        *(F.col(name) for name in told.columns if name not in ("first", "last")),
-        time_of("first.", clock).alias("first_seen"),
-        F.when(by_first, in_order("first.", clock)).alias("first"),
-        in_order("last.", clock).alias("last"),
-    )
+def _always(at: int, profiles: pa.Array) -> Numbers:
+    return np.full(len(profiles), at, np.int64)
 
 
 def judged(
-    told: DataFrame, rules: Sequence[TraitRule], clock: str, as_of: Column, ranges: int
-) -> DataFrame:
+    told: WorkerRows, rules: Sequence[TraitRule], clock: str, as_of: AsOf, ranges: int
+) -> WorkerRows:
     """Every value of every trait of every profile, and why it does not survive.
 
-    In: rows of what a profile was told, `in_short`: (profile_id, trait, value, source, calls,
-    first_seen, first, last), by the names of declared traits, and `range` of profile_id (see
-    `with_range`); ``as_of`` over profile_id. Out: the columns of ``profile_traits`` and those of
-    ``profile_trait_candidates`` but last_seen, which is a time of the call: one row a profile,
-    trait, value and source, ``reason`` being null where the value survives. A list is one row, and
-    none for what is in it: it names the call that told its newest value. Of a value that `first`
-    chose the call is the first that told it, of every other the last. Each of the ``ranges`` of
-    profile_id is a task, sorted by profile_id and trait. One shuffle; the traits are sorted twice:
-    to add up and to judge.
+    In: rows of what a profile was told: (profile_id, trait, value, source, calls, first, last), by
+    the names of declared traits; ``as_of``: when each profile is judged. Out: the columns of
+    ``profile_traits`` and those of ``profile_trait_candidates`` but last_seen, which is a time of
+    the call: one row a profile, trait, value and source, ``reason`` being null where the value
+    survives. A list is one row, and none for what is in it: it names the call that told its newest
+    value. Of a value that `first` chose the call is the first that told it, of every other the
+    last. Each of the ``ranges`` of profile_id is a task, which holds what it adds up, sorted by
+    profile_id and trait. One shuffle.
     """
-    values = (
-        # All that follows keeps to this partitioning; Spark by itself would shuffle for each step.
-        told.repartition(ranges, RANGE)
-        .groupBy(*_TRAIT, "value", "source")
-        .agg(
-            F.sum("calls").alias("calls"),
-            F.min("first_seen").alias("first_seen"),
-            F.min("first").alias("first"),
-            F.max("last").alias("last"),
+    values = sums.added_up(told, ("profile_id", "trait", "value", "source"), clock, ranges=ranges)
+    special = tuple(r for r in rules if r.told != LATEST or r.max_age)
+    return values.then(partial(_judged, Judge(special, clock, as_of)), JUDGED)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The ``rules`` of traits that have more to say than the latest value, the clock that orders
+    calls, and when each profile is judged; goes to the workers."""
+
+    rules: tuple[TraitRule, ...]
+    clock: str
+    as_of: AsOf
+
+    def of(self, traits: Sequence[str]) -> list[TraitRule]:
+        """The rule of each of these traits."""
+        own = {rule.name: rule for rule in self.rules}
+        return [own.get(trait, TraitRule(trait)) for trait in traits]
+
+
+def _judged(judge: Judge, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for rows in _whole_profiles(batches):
+        yield from _reasoned(judge, _ordered(judge, rows))
+
+
+def _whole_profiles(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """The rows, which come by profile, in tables that end where one does."""
+    held: list[pa.RecordBatch] = []
+    for batch in filter(len, batches):
+        last = batch["profile_id"][-1]
+        # Rows are sorted, so of the last profile are those behind the last of another.
+        start = len(batch) - pc.equal(batch["profile_id"], last).true_count
+        if start:
+            yield pa.Table.from_batches([*held, batch.slice(0, start)]).combine_chunks()
+            held = []
+        held.append(batch.slice(start))
+    if held:
+        yield pa.Table.from_batches(held).combine_chunks()
+
+
+class _Values(NamedTuple):
+    """The values of whole profiles, those of a trait one after the other, the best first.
+
+    ``rows``: what they are, and which of the ``traits`` they are of; ``starts``: where each trait
+    of a profile begins. As numbers: the ``rank`` of the source among those that the trait prefers
+    (0 for none); ``score``, what the rule prefers more of (NaN: nothing); ``first`` and ``last``,
+    the places of these calls among all calls here, in order; ``first`` is 0 where no rule asks.
+    """
+
+    rows: pa.Table
+    traits: list[TraitRule]
+    trait: Numbers
+    starts: Numbers
+    rank: Numbers
+    score: Floats
+    first: Numbers
+    last: Numbers
+
+    def said(self, of: Callable[[TraitRule], Any], kind: Any = object) -> np.ndarray[Any, Any]:
+        """What is said of each value's trait."""
+        return np.array([of(rule) for rule in self.traits], kind)[self.trait]
+
+    def taken(self, places: Numbers, starts: Numbers) -> _Values:
+        """The values at these places, of which other traits of profiles begin at ``starts``."""
+        return _Values(
+            self.rows.take(pa.array(places)).combine_chunks(),
+            self.traits,
+            self.trait[places],
+            starts,
+            self.rank[places],
+            self.score[places],
+            self.first[places],
+            self.last[places],
         )
+
+    def kept(self, stays: Flags) -> _Values:
+        """The values without those that do not stay."""
+        groups = self.of_trait(np.arange(len(self.starts)))[stays]
+        return self.taken(np.flatnonzero(stays), _begins(groups))
+
+    def of_trait(self, numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """For each value what is so of its profile's trait."""
+        return np.repeat(numbers, np.diff(np.append(self.starts, len(self.trait))))
+
+
+def _begins(*keys: np.ndarray[Any, Any]) -> Numbers:
+    """Where in a column, or in several, another value begins."""
+    if not len(keys[0]):
+        return np.empty(0, np.int64)
+    differs = np.any([key[1:] != key[:-1] for key in keys], axis=0)
+    return np.flatnonzero(np.append(True, differs))
+
+
+def _ordered(judge: Judge, rows: pa.Table) -> _Values:
+    """The values in the order in which their traits prefer them."""
+    profiles = rows["profile_id"].chunk(0)
+    differs = pc.not_equal(profiles[1:], profiles[:-1]).to_numpy(zero_copy_only=False)
+    profile = np.append(0, np.cumsum(differs))
+    encoded = rows["trait"].chunk(0).dictionary_encode()
+    names = encoded.dictionary.to_pylist()
+    traits = judge.of(sorted(names))
+    place = {rule.name: number for number, rule in enumerate(traits)}
+    trait = np.array([place[name] for name in names], np.int64)[encoded.indices]
+    by_first = [rule.rule in (FIRST, LIST) for rule in traits]
+    found = _Values(
+        rows,
+        traits,
+        trait,
+        np.empty(0, np.int64),
+        _ranks(traits, trait, rows),
+        _scores(traits, trait, profile, rows),
+        _places(rows["first"], judge.clock) if any(by_first) else np.zeros(len(rows), np.int64),
+        _places(rows["last"], judge.clock),
     )
-    special = [r for r in rules if r.told != LATEST or r.max_age]
-    order: tuple[Column, ...] = (
-        F.col("rank"),
-        F.col("score").desc_nulls_last(),
-        *_earliest_first(special),
-        F.col("last").desc(),
-        F.col("value"),
-        F.col("source"),
+    is_first = found.said(lambda rule: rule.rule == FIRST, np.bool_)
+    in_order = {
+        "profile": profile,
+        "trait": trait,
+        "rank": found.rank,
+        "score": np.where(np.isnan(found.score), np.inf, -found.score),
+        "first": np.where(is_first, found.first, 0),
+        "last": -found.last,
+    }
+    keys = pa.table({**in_order, "value": rows["value"], "source": rows["source"]})
+    order = pc.sort_indices(keys, [(name, "ascending") for name in keys.column_names])
+    at = order.to_numpy()
+    return found.taken(at, _begins(profile[at], trait[at]))
+
+
+def _places(moments: pa.ChunkedArray, clock: str) -> Numbers:
+    """The place of each call among these, in the order of calls; of the same call the same."""
+    own = moments.chunk(0)
+    times = [time.cast(pa.int64()) for time in times_of(own, clock)]
+    keys = pa.table([*times, own.field("message_id")], ["at", "tie", "message_id"])
+    order = pc.sort_indices(keys, [(name, "ascending") for name in keys.column_names])
+    at, tie, ids = (column.combine_chunks() for column in keys.take(order).columns)
+    differs = [at.to_numpy()[1:] != at.to_numpy()[:-1], tie.to_numpy()[1:] != tie.to_numpy()[:-1]]
+    differs.append(pc.not_equal(ids[1:], ids[:-1]).to_numpy(zero_copy_only=False))
+    places = np.empty(len(own), np.int64)
+    places[order.to_numpy()] = np.append(0, np.cumsum(np.any(differs, axis=0)))
+    return places
+
+
+def _ranks(traits: Sequence[TraitRule], trait: Numbers, rows: pa.Table) -> Numbers:
+    """The rank of each value's source among those that its trait prefers, 0 where it prefers
+    none."""
+    ranks = np.zeros(len(rows), np.int64)
+    sources = rows["source"].chunk(0).dictionary_encode()
+    names, number = sources.dictionary.to_pylist(), sources.indices.to_numpy()
+    for n, rule in enumerate(traits):
+        if rule.sources:
+            place = {source: rank for rank, source in reversed([*enumerate(rule.sources, 1)])}
+            own = np.array([place.get(name, len(rule.sources) + 1) for name in names], np.int64)
+            ranks[trait == n] = own[number[trait == n]]
+    return ranks
+
+
+def _scores(
+    traits: Sequence[TraitRule], trait: Numbers, profile: Numbers, rows: pa.Table
+) -> Floats:
+    """What the rule of each value's trait prefers more of, as a number; NaN where it goes by time
+    alone, or where the value has no such number."""
+    scores = np.full(len(rows), np.nan)
+    for n, rule in enumerate(traits):
+        if rule.rule in _SCORED:
+            at = np.flatnonzero(trait == n)
+            scores[at] = _SCORED[rule.rule](rule, profile[at], rows.take(pa.array(at)))
+    return scores
+
+
+def _votes(_rule: TraitRule, profile: Numbers, rows: pa.Table) -> Floats:
+    """The calls of all sources that told the value."""
+    value = rows["value"].combine_chunks().dictionary_encode(null_encoding="encode").indices
+    own = profile * (len(rows) + 1) + value.to_numpy()
+    _, number = np.unique(own, return_inverse=True)
+    votes = np.bincount(number, weights=rows["calls"].to_numpy())[number]
+    return np.asarray(votes, np.float64)
+
+
+def _lengths(_rule: TraitRule, _profile: Numbers, rows: pa.Table) -> Floats:
+    texts = plain_texts(rows["value"].combine_chunks())
+    return _floats(pc.utf8_length(texts))
+
+
+def _highest(rule: TraitRule, _profile: Numbers, rows: pa.Table) -> Floats:
+    """The numbers by which values are higher or lower than others."""
+    compared = {"date": day_of, "timestamp": micros_of}.get(rule.type or "", number_of)
+    texts = plain_texts(rows["value"].combine_chunks()).to_pylist()
+    return _floats(pa.array([None if t is None else compared(t) for t in texts], pa.float64()))
+
+
+def _lowest(rule: TraitRule, profile: Numbers, rows: pa.Table) -> Floats:
+    return -_highest(rule, profile, rows)
+
+
+def _floats(column: pa.Array) -> Floats:
+    """The numbers of a column, NaN where there is none."""
+    return np.asarray(pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy(), np.float64)
+
+
+#: The rules that prefer more of something, and of what.
+_SCORED: Final[Mapping[str, Callable[[TraitRule, Numbers, pa.Table], Floats]]] = {
+    "most_frequent": _votes,
+    "longest": _lengths,
+    "highest": _highest,
+    "lowest": _lowest,
+}
+
+
+def _reasoned(judge: Judge, every: _Values) -> Iterator[pa.RecordBatch]:
+    """The values that were told, not removals, and why each is not published."""
+    told = every.rows["value"].is_valid().to_numpy()
+    removed = _removed(every, told)[told]
+    values = every.kept(told)
+    if not len(values.trait):
+        return
+    lost = _lost(judge, values, removed)
+    reason = lost.copy()
+    running = np.flatnonzero(lost == "")
+    reason[running] = _beaten(values, lost)[running]
+    rows, stays = values.rows, np.ones(len(lost), np.bool_)
+    if any(rule.rule == LIST for rule in values.traits):
+        listed = (values.said(lambda rule: rule.rule == LIST, np.bool_)) & (lost == "")
+        reason[listed] = ""
+        texts, stays = _lists(values, listed)
+        place = rows.schema.get_field_index("value")
+        rows = rows.set_column(place, "value", texts)
+    first = (reason == "") & values.said(lambda rule: rule.rule == FIRST, np.bool_)
+    firsts, lasts = rows["first"].chunk(0), rows["last"].chunk(0)
+    own = {
+        part: pc.if_else(pa.array(first), firsts.field(part), lasts.field(part))
+        for part in ("message_id", "received_at", "timestamp")
+    }
+    own |= {name: rows[name] for name in ("profile_id", "trait", "value", "source", "calls")}
+    own["rule"] = pa.array(values.said(lambda rule: rule.told), pa.string())
+    own["reason"] = pa.array(reason, pa.string(), mask=reason == "")
+    own["first_seen"] = times_of(firsts, judge.clock)[0]
+    schema = arrow_schema(JUDGED)
+    found = pa.table([own[name] for name in schema.names], schema.names).filter(pa.array(stays))
+    yield from found.cast(schema).combine_chunks().to_batches()
+
+
+def _removed(every: _Values, told: Flags) -> Numbers:
+    """For each value the place of the last null that a source told which ranks no lower; -1 where
+    there is none."""
+    null = np.where(told, -1, every.last)
+    group = every.of_trait(np.arange(len(every.starts)))
+    blocks = _begins(group, every.rank)
+    latest = np.maximum.reduceat(null, blocks)
+    # So far within a trait: whatever one of an earlier trait has, a later trait begins above it.
+    above = group[blocks] * (len(null) + 1)
+    latest = np.maximum.accumulate(latest + above) - above
+    return np.repeat(latest, np.diff(np.append(blocks, len(null))))
+
+
+def _lost(judge: Judge, values: _Values, removed: Numbers) -> np.ndarray[Any, Any]:
+    """Why a value is out of the running; "" where it is in it."""
+    heeds = values.said(lambda rule: rule.rule != NEVER_EMPTY, np.bool_)
+    lost = np.full(len(removed), "", object)
+    for n, rule in enumerate(values.traits):
+        at = np.flatnonzero(values.trait == n) if rule in judge.rules else np.empty(0, np.int64)
+        if not len(at):
+            continue
+        own = values.rows.take(pa.array(at))
+        if rule.rule in ("highest", "lowest"):
+            lost[at[np.isnan(values.score[at])]] = "not_comparable"
+        if rule.max_age:
+            last, _ = times_of(own["last"].combine_chunks(), judge.clock)
+            old = judge.as_of(own["profile_id"]) - rule.max_age // timedelta(microseconds=1)
+            lost[at[last.cast(pa.int64()).to_numpy() < old]] = "expired"
+        if rule.rule == NEVER_EMPTY:
+            value = own["value"].combine_chunks()
+            blank = pc.equal(pc.utf8_trim(plain_texts(value), " "), "")
+            none = pc.or_(blank, pc.is_in(value, value_set=pa.array(["[]", "{}"])))
+            lost[at[none.to_numpy(zero_copy_only=False)]] = "empty"
+    lost[heeds & (values.last < removed)] = "removed"
+    return lost
+
+
+def _beaten(values: _Values, lost: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Why a value that is in the running is not published; "" of the winner. Of a trait of which
+    all is lost nothing is said that means anything."""
+    none = len(lost)
+    running = np.where(lost == "", np.arange(none), none)
+    won = np.minimum(np.minimum.reduceat(running, values.starts), none - 1)
+    winner = values.of_trait(won)
+    winners = values.rows.select(["value", "source"]).take(pa.array(winner))
+    same_value, same_source = (
+        pc.equal(values.rows[name], winners[name]).to_numpy() for name in ("value", "source")
     )
-    # In this order a removal is found and so is the winner.
-    in_turn = _ranked(values, special).sortWithinPartitions(*_TRAIT, *order)
-    lost = _lost(special, clock, as_of)
-    values = _removals(in_turn, special).where(F.col("value").isNotNull()).withColumn("lost", lost)
-    whole = (
-        Window.partitionBy(*_TRAIT)
-        .orderBy(*order)
-        .rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
-    )
-    running = F.when(F.col("lost").isNull(), F.struct("value", "source", "rank", "score"))
-    winner = F.first(running, ignorenulls=True).over(whole)
-    values = values.select("*", winner.alias("winner"))
-    if any(r.rule == LIST for r in special):
-        values = _with_lists(values, whole)
-    reason = _reason()
-    first = reason.isNull() & (F.col("rule") == "first")
-    call = F.when(first, F.col("first")).otherwise(F.col("last"))
-    return values.select(
-        *("profile_id", "trait"),
-        _published(special).alias("value"),
-        *(call[part].alias(part) for part in ("message_id", "received_at", "timestamp")),
-        _by_trait(special, lambda r: r.told, LATEST).alias("rule"),
-        *("source", reason.alias("reason"), "calls", "first_seen"),
-    )
+    score, best = values.score, values.score[winner]
+    differs = np.isnan(score) | (score != best)
+    reason = np.where(differs, values.said(lambda rule: _BEATEN.get(rule.rule, "")), "older")
+    reason = np.where(values.rank > values.rank[winner], "lesser_source", reason)
+    reason = np.where(same_value, np.where(same_source, "", "agrees"), reason)
+    return np.asarray(reason, object)
 
 
-def _with_lists(values: DataFrame, whole: WindowSpec) -> DataFrame:
-    """The values, of those that a list takes only the newest, with what the list takes as
-    ``entries``. ``whole``: the window of a profile's trait."""
-    own, entry = F.struct("last", "source", "value"), F.struct("first", "value")
-    newest = F.max(F.when(_is_listed(), own)).over(whole)
-    entries = F.collect_list(F.when(_is_listed(), entry)).over(whole)
-    values = values.select("*", newest.alias("newest"), entries.alias("entries"))
-    return values.where(~_is_listed() | (own == F.col("newest")))
-
-
-def _is_listed() -> Column:
-    """Whether a list takes the value."""
-    return (F.col("rule") == LIST) & F.col("lost").isNull()
-
-
-def _published(rules: Sequence[TraitRule]) -> Column:
-    """The value; of a list a JSON list of all, each once, in the order they were first told."""
-    if all(rule.rule != LIST for rule in rules):
-        return F.col("value")
-    texts = F.array_distinct(F.array_sort("entries")["value"])
-    whole = F.concat(F.lit("["), F.array_join(texts, ","), F.lit("]"))
-    return F.when(_is_listed(), whole).otherwise(F.col("value"))
-
-
-def _ranked(values: DataFrame, rules: Sequence[TraitRule]) -> DataFrame:
-    """The values with what their trait asks for.
-
-    ``rule``, the ``rank`` of the source among those the trait prefers (0 for none) and ``score``,
-    for which a value's votes are the calls of all sources that told it.
-    """
-
-    def rank(rule: TraitRule) -> Column | int:
-        listed = F.array(*(F.lit(source) for source in rule.sources))
-        found = F.array_position(listed, F.col("source")).cast("int")
-        return F.when(found > 0, found).otherwise(len(rule.sources) + 1) if rule.sources else 0
-
-    votes = F.col("calls")
-    if any(r.rule == "most_frequent" for r in rules):
-        votes = F.sum("calls").over(Window.partitionBy(*_TRAIT, "value"))
-    return values.withColumns(
-        {
-            "rule": _by_trait(rules, lambda r: r.rule, LATEST),
-            "rank": _by_trait(rules, rank, 0),
-            "score": _score(rules, votes),
-        }
-    )
-
-
-def _removals(ranked: DataFrame, rules: Sequence[TraitRule]) -> DataFrame:
-    """The values with ``removed``: the order of the last null by a source that ranks no lower."""
-    told = Window.partitionBy(*_TRAIT)
-    if any(r.sources for r in rules):
-        told = told.orderBy("rank").rangeBetween(Window.unboundedPreceding, Window.currentRow)
-    null = F.when(F.col("value").isNull(), F.col("last"))
-    return ranked.withColumn("removed", F.max(null).over(told))
-
-
-def _lost(rules: Sequence[TraitRule], clock: str, as_of: Column) -> Column:
-    """Why a value is out of the running; null where it is in it."""
-    text = plain_text(F.col("value"))
-    rule = F.col("rule")
-    reason = F.when((rule != NEVER_EMPTY) & (F.col("last") < F.col("removed")), "removed")
-    if any(r.rule == NEVER_EMPTY for r in rules):
-        empty = F.col("value").isin("[]", "{}") | (F.trim(text) == "")
-        reason = reason.when((rule == NEVER_EMPTY) & empty, "empty")
-    for aged in (r for r in rules if r.max_age):
-        assert aged.max_age is not None
-        old = time_of("last.", clock) < as_of - F.lit(aged.max_age)
-        reason = reason.when((F.col("trait") == aged.name) & old, "expired")
-    for compared in (r for r in rules if r.rule in ("highest", "lowest")):
-        none = _comparable(compared, text).isNull()
-        reason = reason.when((F.col("trait") == compared.name) & none, "not_comparable")
-    return reason
-
-
-def _comparable(rule: TraitRule, text: Column) -> Column:
-    """The number by which a value is higher or lower than another; null where it has none."""
-    match rule.type:
-        case "date":
-            return F.unix_date(date_in(text)).cast("double")
-        case "timestamp":
-            return F.unix_micros(time_in(text)).cast("double")
-        case _:
-            return number_in(text)
-
-
-def _score(rules: Sequence[TraitRule], votes: Column) -> Column:
-    """What the rule prefers more of, as a number; null where it goes by time alone."""
-    text = plain_text(F.col("value"))
-
-    def score(rule: TraitRule) -> Column | None:
-        match rule.rule:
-            case "most_frequent":
-                return votes.cast("double")
-            case "longest":
-                return F.length(text).cast("double")
-            case "highest":
-                return _comparable(rule, text)
-            case "lowest":
-                return -_comparable(rule, text)
-            case _:
-                return None
-
-    return _by_trait(rules, score, None).cast("double")
-
-
-def _earliest_first(rules: Sequence[TraitRule]) -> Iterator[Column]:
-    if any(r.rule == "first" for r in rules):
-        yield F.when(F.col("rule") == "first", F.col("first")).asc_nulls_last()
-
-
-def _reason() -> Column:
-    """Why a value is not published; null for the winner and for all that a list takes."""
-    beaten = F.lit(None).cast("string")
-    for rule, reason in _BEATEN.items():
-        beaten = F.when(F.col("rule") == rule, reason).otherwise(beaten)
-    differs = ~F.col("score").eqNullSafe(F.col("winner.score"))
-    won = F.col("value") == F.col("winner.value")
-    return (
-        F.when(F.col("lost").isNotNull(), F.col("lost"))
-        .when(F.col("rule") == LIST, None)
-        .when(won & (F.col("source") == F.col("winner.source")), None)
-        .when(won, "agrees")
-        .when(F.col("rank") > F.col("winner.rank"), "lesser_source")
-        .when(differs | F.col("score").isNull(), beaten)
-        .otherwise("older")
-    )
-
-
-def _by_trait(
-    rules: Sequence[TraitRule],
-    said: Callable[[TraitRule], Column | str | int | None],
-    otherwise: str | int | None,
-) -> Column:
-    """What is said of each declared trait; ``otherwise`` of all others."""
-    column = F.lit(otherwise)
-    for rule in rules:
-        column = F.when(F.col("trait") == rule.name, said(rule)).otherwise(column)
-    return column
+def _lists(values: _Values, listed: Flags) -> tuple[pa.Array, Flags]:
+    """The texts that are published, and which rows: of what a list takes only the newest, whose
+    text is a JSON list of all, each once, in the order they were first told."""
+    texts = values.rows["value"].to_pylist()
+    sources = values.rows["source"].to_pylist()
+    stays = ~listed
+    ends = np.append(values.starts, len(listed))
+    for start, end in zip(ends.tolist(), ends[1:].tolist(), strict=False):
+        members = (np.flatnonzero(listed[start:end]) + start).tolist()
+        if members:
+            newest = max(members, key=lambda n: (values.last[n], sources[n], texts[n]))
+            told = sorted((values.first[n], texts[n]) for n in members)
+            stays[newest] = True
+            texts[newest] = f"[{','.join(dict.fromkeys(text for _, text in told))}]"
+    return pa.array(texts, pa.string()), stays
 
 
 def winning_traits(judged: Materialised) -> WorkerRows:

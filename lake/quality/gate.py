@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from lake.frames import rows_of
 from lake.quality import judge
 from lake.quality.expectations import Expectation, Severity, Suite
 from lake.quality.facts import Tally, tallies
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from lake.frames import Rows
 
 _AT_A_TIME: Final = 2
 
@@ -45,13 +46,12 @@ class Verdict:
 class Candidate:
     """A table that may be published: its name, its rows, what is expected of them.
 
-    The rows are read several times (once for all counts, once for each uniqueness, and for every
-    expectation that ``facts`` does not count), so they should be a written table, not a plan yet
-    to be computed.
+    The rows are read several times (once for all counts, and for every expectation that ``facts``
+    does not count), so they should be a written table, not a plan yet to be computed.
     """
 
     table: str
-    rows: DataFrame
+    rows: Rows
     suite: Suite
 
 
@@ -137,7 +137,7 @@ def result_rows(run: str, found: Iterable[Verdict]) -> list[dict[str, object]]:
     ]
 
 
-def _counts(candidate: DataFrame, suite: Suite) -> list[Tally | None]:
+def _counts(candidate: Rows, suite: Suite) -> list[Tally | None]:
     """A tally for each expectation; none at all where one of the queries fails.
 
     Then each expectation is left to Great Expectations, alone, so that one that Spark refuses
@@ -149,9 +149,7 @@ def _counts(candidate: DataFrame, suite: Suite) -> list[Tally | None]:
         return [None for _ in suite.expectations]
 
 
-def _verdict(
-    table: str, expectation: Expectation, candidate: DataFrame, tally: Tally | None
-) -> Verdict:
+def _verdict(table: str, expectation: Expectation, candidate: Rows, tally: Tally | None) -> Verdict:
     result = _result(expectation, candidate, tally)
     figures = {} if result is None else dict(result.result)
     unexpected = figures.get("unexpected_count")
@@ -166,14 +164,17 @@ def _verdict(
     )
 
 
-def _result(expectation: Expectation, candidate: DataFrame, tally: Tally | None) -> Any | None:
+def _result(expectation: Expectation, candidate: Rows, tally: Tally | None) -> Any | None:
     """Great Expectations' result; None where it could not be computed, without saying why.
 
     The text of an exception may quote a customer's value, so it goes nowhere.
     """
     try:
         asked = judge.built(expectation.type, expectation.kwargs)
-        result = judge.validated(asked, candidate) if tally is None else judge.judged(asked, tally)
+        if tally is None:
+            result = judge.validated(asked, rows_of(candidate))
+        else:
+            result = judge.judged(asked, tally)
     except Exception:
         return None
     return None if judge.raised(result) else result

@@ -113,7 +113,7 @@ class Resolver:
         Raises ConservationError if two identifiers share both of their keys.
         """
         sets, identifiers = facts.sets, facts.identifiers
-        exceptions = self._exceptional(rows_of(identifiers))
+        exceptions = self._exceptional(identifiers)
         links = sets
         if exceptions is not None:
             links = self.store("links", stitching.links(sets.frame, exceptions.frame))
@@ -122,14 +122,12 @@ class Resolver:
         solved = self._raw_components(edges, is_small=is_small)
         linking = partial(stitching.linked_identifiers, identifiers, exceptions, solved)
         with beside(partial(self._check, edges, solved, is_small=is_small)):
-            linked = linking().as_frame()
-            found = conflicts.in_conflict(linked, self.rules).unionByName(
-                conflicts.joined_by_override(linked, self.rules)
-            )
-            binding = self.store("in_conflict", found.distinct())
+            pairs = self.rules.always_together
+            bound = conflicts.in_conflict(linking(), self.rules, pairs)
+            binding = self.store("in_conflict", bound)
             outcome = self._outcome(stitching.set_components(links, solved), binding, facts)
         if binding.rows:
-            self._check_limits(outcome.frame)
+            self._check_limits(outcome)
         return Resolved(
             stitching.identities(linking(sums.SUMS), outcome, binding, self.ranges(sets.rows)),
             self._violations(facts, exceptions, outcome),
@@ -207,28 +205,26 @@ class Resolver:
                 "the product, please report it with _scratch."
             )
 
-    def _check_limits(self, outcome: DataFrame) -> None:
+    def _check_limits(self, outcome: Materialised) -> None:
         """Raises ConservationError if a resolved profile is over a limit."""
-        if over := conflicts.over_limit(outcome, self.rules).limit(1).count():
+        told = conflicts.over_limit(outcome, self.rules).as_frame().collect()
+        if over := sum(row["times"] for row in told):
             raise ConservationError(
-                f"{over} profile or more broke a limit that holds for ever. Nothing was "
-                "published; this is a fault of the product, please report it with _scratch."
+                f"Profiles broke limits that hold for ever, {over} in all. Nothing was published; "
+                "this is a fault of the product, please report it with _scratch."
             )
 
-    def _exceptional(self, identifiers: DataFrame) -> Materialised | None:
+    def _exceptional(self, facts: Rows) -> Materialised | None:
         """Identifiers that do not link under their own key; None if there are none."""
-        unguarded = F.when(F.col("guard").isNull(), F.col("identifier_key"))
-        sizes = identifiers.agg(
-            F.count("guard").alias("guarded"),
-            (F.count(unguarded) - F.count_distinct(unguarded)).alias("colliding"),
-        ).first()
-        assert sizes is not None
-        if not sizes["guarded"] and not sizes["colliding"]:
+        sizes = stitching.exceptional(facts).as_frame().collect()
+        guarded, colliding = (sum(row[name] for row in sizes) for name in ("guarded", "colliding"))
+        if not guarded and not colliding:
             return None
+        identifiers = rows_of(facts)
         found = self.store(
             "exceptions", stitching.exceptions(identifiers, stitching.collisions(identifiers))
         )
-        if sizes["colliding"]:
+        if colliding:
             keys = (
                 identifiers.where("guard is null")
                 .drop("guard")
@@ -249,7 +245,7 @@ class Resolver:
         self, facts: Facts, exceptions: Materialised | None, outcome: Materialised
     ) -> Storable:
         """What did not link and why: the guards' part and the rules' part."""
-        found = stitching.of_kind(outcome, conflicts.VIOLATION, VIOLATIONS)
+        found = outcome.of_kind(conflicts.VIOLATION, VIOLATIONS.ddl)
         if exceptions is None:
             return found
         guarded = stitching.guard_violations(

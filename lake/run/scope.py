@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from lake.frames import Rows, Storable, WorkerRows, rows_of
+from lake.frames import Rows, Storable, WorkerRows, rows_of, unchanged
 from lake.identity import conflicts, shared, stitching, touched
 from lake.identity.guards import BLOCKED, SHARED, guarded
 from lake.io.delta import Lake
@@ -148,7 +148,9 @@ def touched_components(
         bound = F.col("contested")
     found = touched.components(before, seeds, bound)
     if "limits" in night.plan.changed:
-        found = found.unionByName(conflicts.in_conflict(before, resolver.rules)).distinct()
+        every = unchanged(before.select("component", "type", "value"))
+        binding = conflicts.in_conflict(every, resolver.rules).as_frame()
+        found = found.unionByName(binding).distinct()
     return found
 
 
