@@ -41,7 +41,7 @@ from pyspark.sql import SparkSession  # noqa: E402
 from bench.support import Watch  # noqa: E402
 from lake.events import dedupe  # noqa: E402
 from lake.events.calls import Call  # noqa: E402
-from lake.events.ledger import ledger  # noqa: E402
+from lake.events.ledger import counted_lines, ledger  # noqa: E402
 from lake.frames import Materialised  # noqa: E402
 from lake.io.control import Landed  # noqa: E402
 from lake.io.delta import Lake, Tables, Transaction  # noqa: E402
@@ -177,8 +177,9 @@ def compaction(lake: Lake, staged: Materialised) -> dict[str, Callable[[], None]
         lake.append(REJECTED_CALLS, staged.of_kind("rejected", REJECTED_CALLS.ddl), once)
 
     def counted() -> None:
-        told = (lake.stored(table) for table in (EVENTS, REJECTED_CALLS, DUPLICATE_CALLS))
-        lake.append_rows(INGEST_LEDGER, ledger(1, staged, *told), once)
+        held = (lake.stored(table) for table in (EVENTS, REJECTED_CALLS, DUPLICATE_CALLS))
+        told = counted_lines(staged, *held).toArrow()
+        lake.append_rows(INGEST_LEDGER, ledger(told, 1), once)
 
     return {
         "+duplicate_calls": duplicates,

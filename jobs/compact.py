@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from lake.events import dedupe
-from lake.events.ledger import ledger
+from lake.events.ledger import counted_lines, ledger
 from lake.io.landing import Reading
 from lake.io.manifest import planned_objects
 from lake.io.staging import accepted_calls, staged_files
@@ -63,7 +63,8 @@ def run(night: Night) -> None:
     together(write_events, partial(lake.append, REJECTED_CALLS, refused, once))
 
     accepted, rejected = (lake.stored(table, since) for table in (EVENTS, REJECTED_CALLS))
-    rows = ledger(batch, staged, accepted, rejected, duplicates)
+    told = counted_lines(staged, accepted, rejected, duplicates)
+    rows = ledger(told.toArrow(), batch)
     if displaced is None:
         lake.append_rows(INGEST_LEDGER, rows, once)
     else:

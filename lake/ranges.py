@@ -28,8 +28,6 @@ _HASHES: Final = frozenset(
         *("profile_id", "segment_id", "old_profile_id"),
     )
 )
-#: The column that `with_range` adds.
-RANGE: Final = "range"
 
 
 def in_ranges(rows: DataFrame, key: Sequence[str], ranges: int) -> DataFrame:
@@ -72,21 +70,6 @@ def _bytes_of(column: pa.Array, width: int) -> np.ndarray[Any, np.dtype[np.uint8
     return every[plain.offset * width :][: len(plain) * width].reshape(-1, width)
 
 
-def with_range(rows: DataFrame, key: str, ranges: int) -> DataFrame:
-    """The rows with ``range``, a number for each range of the hash ``key``, such that
-    ``repartition(ranges, "range")`` gives each range a task of its own.
-
-    Spark knows that rows of one ``range`` are together: what is grouped by it, or is a window of
-    it, and by other columns keeps to that partitioning, so that the last of many steps is spread
-    as the first one was. Raises ValueError if the key is no hash.
-    """
-    from pyspark.sql import functions as F
-
-    number = _range_of_hash(rows, key, ranges)
-    names = F.array(*map(F.lit, names_of_tasks(ranges)))
-    return rows.select("*", F.element_at(names, number + 1).alias(RANGE))
-
-
 def most_ranges(spark: SparkSession) -> int:
     """As many ranges as the session has tasks in a shuffle."""
     return int(spark.conf.get("spark.sql.shuffle.partitions") or 1)
@@ -122,14 +105,6 @@ def _murmur3(number: int) -> int:
 def is_hash(name: str) -> bool:
     """Whether a column of this name is a hash."""
     return name in _HASHES
-
-
-def _range_of_hash(rows: DataFrame, key: str, ranges: int) -> Column:
-    """The same of a column of the rows; ValueError where it is no hash."""
-    number = _range_of(key, dict(rows.dtypes)[key], ranges)
-    if number is None:
-        raise ValueError(f"{key} is no hash")
-    return number
 
 
 def _range_of(name: str, kind: str, ranges: int) -> Column | None:

@@ -6,7 +6,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from lake.ranges import RANGE, in_ranges, names_of_tasks, with_range
+from lake.ranges import in_ranges, names_of_tasks
 
 ROWS = 5_000
 HASHES = {
@@ -37,28 +37,12 @@ def test_the_name_of_a_task_is_sent_to_it(spark: SparkSession, ranges: int) -> N
 
 
 @pytest.mark.parametrize("key", HASHES)
-@pytest.mark.parametrize("way", ["sorted", "grouped"])
 def test_each_task_has_one_range_of_the_key_and_about_as_many_rows(
-    people: DataFrame, key: str, way: str
+    people: DataFrame, key: str
 ) -> None:
-    if way == "sorted":
-        rows = in_ranges(people.select(key), (key,), 7)
-    else:
-        rows = with_range(people.select(key), key, 7).repartition(7, RANGE)
-    found = bounds(rows, key)
+    found = bounds(in_ranges(people.select(key), (key,), 7), key)
     assert len(found) == 7
     assert sum(count for *_, count in found) == ROWS
     assert min(count for *_, count in found) > ROWS / 7 * 0.8
     edges = [edge for least, greatest, _ in found for edge in (least, greatest)]
     assert edges == sorted(edges)  # type: ignore[type-var]
-
-
-def test_what_is_grouped_within_a_range_is_not_shuffled_again(people: DataFrame) -> None:
-    spread = with_range(people, "profile_id", 3).repartition(3, RANGE)
-    counted = spread.groupBy("profile_id", RANGE).agg(F.count("*").alias("rows"))
-    assert bounds(counted, "profile_id") == bounds(spread, "profile_id")
-
-
-def test_only_a_hash_has_ranges(people: DataFrame) -> None:
-    with pytest.raises(ValueError, match="is no hash"):
-        with_range(people.withColumn("name", F.lit("Ann")), "name", 3)

@@ -16,43 +16,41 @@ from lake.schema import arrow_schema, ddl_of
 from lake.tables import INGEST_LEDGER
 
 if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
     from lake.frames import Materialised, Rows
 
 _OBJECT: Final = ("object", "etag")
 #: The columns that count lines, all of which are in one of these.
 _KEPT: Final = ("accepted", "rejected", "duplicate")
+_OF_OBJECTS: Final = tuple(n for n in INGEST_LEDGER.names if n not in (*_KEPT, "batch"))
 #: What workers tell: a row an object, and rows of what each file has of it.
 _TOLD: Final = ddl_of({c.name: c.type for c in INGEST_LEDGER.columns if c.name != "batch"})
 
 
-def ledger(
-    batch: int, staged: Materialised, accepted: Rows, rejected: Rows, duplicates: Rows
-) -> pa.Table:
-    """The ledger's rows of a batch: a row an object, which the driver holds as it does the
-    manifest's.
+def counted_lines(
+    staged: Materialised, accepted: Rows, rejected: Rows, duplicates: Rows
+) -> DataFrame:
+    """What `ledger` is put together from: rows of few columns, a few for each object and file.
 
-    ``staged`` tells of the objects; all else are the batch's rows of `events`, `rejected_calls` and
-    `duplicate_calls`. One job, without a shuffle.
-
-    Raises ConservationError if an object's lines are not all in exactly one of the three.
+    ``staged`` tells of the objects that were read; all else are the rows of `events`,
+    `rejected_calls` and `duplicate_calls` of the same batch. No shuffle.
     """
-    of_objects = [name for name in INGEST_LEDGER.names if name not in (*_KEPT, "batch")]
-    objects = staged.through(partial(_objects, of_objects), _TOLD, ["kind", *of_objects])
+    objects = staged.through(_objects, _TOLD, ["kind", *_OF_OBJECTS])
     counts = [
         columns_of(accepted, _OBJECT).then(partial(_counted, "accepted"), _TOLD),
         columns_of(rejected, _OBJECT).then(partial(_counted, "rejected"), _TOLD),
         columns_of(duplicates, (*_OBJECT, "displaced")).then(partial(_counted, "duplicate"), _TOLD),
     ]
     frames = [rows.as_frame() for rows in (objects, *counts)]
-    told = reduce(lambda one, other: one.unionByName(other), frames).toArrow()
-    return _put_together(told, of_objects, batch)
+    return reduce(lambda one, other: one.unionByName(other), frames)
 
 
-def _objects(names: list[str], batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _objects(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     schema = arrow_schema(_TOLD)
     for rows in batches:
         own = rows.filter(pc.equal(rows["kind"], "object"))
-        yield widened(own.select(names), schema)
+        yield widened(own.select(list(_OF_OBJECTS)), schema)
 
 
 def _counted(name: str, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -72,21 +70,27 @@ def _counted(name: str, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Record
         yield from (widened(batch, schema) for batch in same.to_batches())
 
 
-def _put_together(told: pa.Table, of_objects: list[str], batch: int) -> pa.Table:
+def ledger(told: pa.Table, batch: int) -> pa.Table:
+    """The ledger's rows of a batch: a row an object, which the driver holds as it does the
+    manifest's.
+
+    Raises ConservationError if an object's lines are not all in exactly one of the three tables, or
+    if these hold lines of an object that was not read.
+    """
     is_object = pc.is_valid(told["lines"])
-    objects = told.filter(is_object).select(of_objects)
-    found = told.filter(pc.invert(is_object)).group_by(list(_OBJECT))
-    counts = found.aggregate([(name, "sum") for name in _KEPT])
+    objects = told.filter(is_object).select(_OF_OBJECTS)
+    grouped = told.filter(pc.invert(is_object)).group_by(list(_OBJECT))
+    counts = grouped.aggregate([(name, "sum") for name in _KEPT])
     counts = counts.rename_columns([*_OBJECT, *_KEPT])
-    rows = objects.join(counts, list(_OBJECT), join_type="left outer")
+    rows = objects.join(counts, list(_OBJECT), join_type="full outer")
     rows = rows.sort_by([(name, "ascending") for name in _OBJECT])
-    columns = {name: rows[name] for name in of_objects}
+    columns = {name: rows[name] for name in _OF_OBJECTS}
     columns |= {name: pc.fill_null(rows[name], 0) for name in _KEPT}
     columns["batch"] = pa.repeat(batch, len(rows))
-    lost = sum(columns[name].to_numpy() for name in _KEPT) != rows["lines"].to_numpy()
-    # Lines of an object that was never read were not counted for any.
-    strange = len(counts) - len(rows.filter(pc.is_valid(rows["accepted"])))
-    if wrong := int(np.count_nonzero(lost)) + strange:
+    found = sum(columns[name].to_numpy() for name in _KEPT)
+    # Of an object that was not read no lines are known.
+    wrong = np.count_nonzero(found != pc.fill_null(rows["lines"], -1).to_numpy())
+    if wrong:
         raise ConservationError(
             f"{wrong} objects of batch {batch} have lines that are in none or in two of "
             "events, rejected_calls and duplicate_calls. Nothing was published; this is a fault "

@@ -282,7 +282,8 @@ def _strings(columns: Sequence[Sequence[str | None]]) -> list[pa.Array]:
     """String columns of one length, made as slices of one: each array made costs something. Many
     are of fields that no call has."""
     rows = len(columns[0])
-    told = [column.count(None) < rows for column in columns]
+    # The first value that is no empty text tells; where there is none, they are counted.
+    told = [any(column) or column.count(None) < rows for column in columns]
     together = pa.array(list(chain.from_iterable(compress(columns, told))), pa.string())
     nothing = pa.nulls(rows, pa.string())
     places = accumulate(told, initial=0)

@@ -76,7 +76,7 @@ def date_in(text: Column) -> Column:
 _NUMBER_ALONE: Final = re.compile(rf"({NUMBER[1:-1]})(?:\r\n|\n|\r)?", re.ASCII)
 _DAY: Final = re.compile(_DATE, re.ASCII)
 _MOMENT_PARTS: Final = re.compile(
-    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)(?:Z|([+-])(\d\d):?(\d\d))", re.ASCII
+    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d(?:\.\d{1,9})?)(?:Z|([+-])(\d\d):?(\d\d))", re.ASCII
 )
 _FURTHEST: Final = 18 * 60
 

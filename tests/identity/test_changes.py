@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyspark.sql import DataFrame, SparkSession
 
 from lake.identity import changes
+from lake.tables import IDENTITY_CHANGES
 
 
 def _identifiers(spark: SparkSession, profiles: dict[str, str]) -> DataFrame:
@@ -58,6 +59,25 @@ def test_the_cause_is_the_least_of_the_new_sets_by_its_bytes(spark: SparkSession
     sets = spark.createDataFrame(owners, "identity_set binary, profile_id string")
     found = changes.causes(new, sets).as_frame().collect()
     assert {r.profile_id: bytes(r.cause_set) for r in found} == {one: b"\x7f", other: b"\x80"}
+
+
+def test_where_nothing_was_published_all_are_born_as_any_other_changes_are_told(
+    spark: SparkSession,
+) -> None:
+    ids = [f"{n:032x}" for n in range(0, 2**128, 2**128 // 40)]
+    named = {one: " ".join(f"{one}{i}" for i in range(n % 4)) for n, one in enumerate(ids)}
+    now = _identifiers(spark, named)
+    owners = [(bytes([n, i]) * 8, one) for n, one in enumerate(ids) for i in range(n % 3)]
+    sets = spark.createDataFrame(owners, "identity_set binary, profile_id string")
+    new = spark.createDataFrame([(key,) for key, _ in owners[::2]], "identity_set binary")
+    moves = changes.moves(_identifiers(spark, {}), now)
+    causes = changes.causes(new, sets).as_frame()
+    wanted = changes.numbered(changes.identity_changes(moves, causes), 3)
+    found = changes.first_changes(now, new, sets, 3).as_frame()
+    names = list(IDENTITY_CHANGES.names)
+    told = {str(row) for row in wanted.select(names).collect()}
+    assert {str(row) for row in found.select(names).collect()} == told
+    assert found.count() == wanted.count() == len([n for n in range(40) if n % 4])
 
 
 def test_a_merge_names_the_new_set_of_the_profile_that_took_it_in(spark: SparkSession) -> None:
