@@ -494,17 +494,14 @@ def _beaten(values: _Values, lost: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]
 def _lists(values: _Values, listed: Flags) -> tuple[pa.Array, Flags]:
     """The texts that are published, and which rows: of what a list takes only the newest, whose
     text is a JSON list of all, each once, in the order they were first told."""
-    texts = values.rows["value"].to_pylist()
-    sources = values.rows["source"].to_pylist()
-    stays = ~listed
-    ends = np.append(values.starts, len(listed))
-    for start, end in zip(ends.tolist(), ends[1:].tolist(), strict=False):
-        members = (np.flatnonzero(listed[start:end]) + start).tolist()
-        if members:
-            newest = max(members, key=lambda n: (values.last[n], sources[n], texts[n]))
-            told = sorted((values.first[n], texts[n]) for n in members)
-            stays[newest] = True
-            texts[newest] = f"[{','.join(dict.fromkeys(text for _, text in told))}]"
+    texts, sources = (values.rows[name].to_pylist() for name in ("value", "source"))
+    members, stays = np.flatnonzero(listed), ~listed
+    of_trait = values.of_trait(np.arange(len(values.starts)))[members]
+    for own in np.split(members, _begins(of_trait)[1:]) if len(members) else ():
+        told = sorted((values.first[n], texts[n]) for n in own.tolist())
+        newest = max(own.tolist(), key=lambda n: (values.last[n], sources[n], texts[n]))
+        stays[newest] = True
+        texts[newest] = f"[{','.join(dict.fromkeys(text for _, text in told))}]"
     return pa.array(texts, pa.string()), stays
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from pyspark.sql import SparkSession
 
+from lake.frames import unchanged
 from lake.identity import conflicts
-from lake.identity.conflicts import MOST_STEPS, Judge, paths
+from lake.identity.conflicts import MOST_STEPS, RESOLVED, Judge, paths
 from lake.identity.ids import identifier_key, profile_id
-from lake.identity.resolve import Limit, Profile, Rules, Sighting, Strategy, resolve
+from lake.identity.resolve import Limit, Profile, Rules, Sighting, Strategy, Window, resolve
 from lake.identity.resolve.links import id_graph
 from lake.schema import arrow_type
 from lake.tables import MOMENT_TYPE
+from tests.support.stored import Scratch
 
 BEGAN = datetime(2026, 11, 1, tzinfo=UTC)
 ORDERED = pa.schema(
@@ -138,3 +142,67 @@ def test_however_the_rows_come_the_outcome_is_the_same(
     monkeypatch.setattr(conflicts, "_ROWS", held)
 
     assert sorted(map(str, outcome(rows, most=most))) == sorted(map(str, whole))
+
+
+#: Identifiers of components: (component, type, value); of no component where a guard binds.
+LINKED = [
+    *((1, "email", f"a{n}") for n in range(5)),
+    *((2, "email", f"b{n}") for n in range(6)),
+    *((3, "user_id", f"u{n}") for n in range(2)),
+    *((4, "email" if n % 2 else "phone", f"c{n}") for n in range(9)),
+    *((-5, "email", "end"), (-5, "user_id", "e")),
+    *((6, "user_id", "end"), (6, "email", "f")),
+    *((None, "user_id", f"g{n}") for n in range(9)),
+    *((7, "device", f"d{n}") for n in range(30)),
+]
+PAIR = (("email", "end"), ("user_id", "other"))
+
+
+@pytest.mark.parametrize(
+    ("rules", "pairs", "wanted"),
+    [
+        (Rules(), (), {2, 3, 7}),
+        (Rules(max_mappings=8), (), {2, 3, 4, 7}),
+        (Rules(max_merges=7), (), {2, 3, 4, 7}),
+        (Rules(max_merges=7, strategy=Strategy.LATEST_WINS), (), {3}),
+        (Rules(limits={"device": Limit(None)}), (), {2}),
+        (Rules(limits={"user_id": Limit(1), "device": Limit(1, Window.DAILY)}), (), {2, 3, 7}),
+        (Rules(strategy=Strategy.COMPONENTS), (), set()),
+        (Rules(strategy=Strategy.COMPONENTS), (PAIR,), {-5}),
+        (Rules(never_together=(PAIR,)), (), {2, 3, -5, 7}),
+        (Rules(), (PAIR,), {2, 3, -5, 7}),
+    ],
+)
+def test_components_are_named_where_a_rule_may_bind(
+    spark: SparkSession, rules: Rules, pairs: tuple[Any, ...], wanted: set[int]
+) -> None:
+    linked = spark.createDataFrame(LINKED, "component bigint, type string, value string")
+    bound = conflicts.in_conflict(unchanged(linked.repartition(3)), rules, pairs).as_frame()
+    assert sorted(row["component"] for row in bound.collect()) == sorted(wanted)
+
+
+@pytest.mark.parametrize(
+    ("rules", "times"),
+    [
+        (Rules(), 1),
+        (Rules(limits={"email": Limit(4), "user_id": Limit(1)}), 2),
+        (Rules(limits={"user_id": Limit(1, Window.DAILY)}), 0),
+        (Rules(strategy=Strategy.COMPONENTS), 0),
+        (Rules(always_together=(PAIR,)), 0),
+        (Rules(strategy=Strategy.LATEST_WINS, default_limit=Limit(2)), 1),
+    ],
+)
+def test_a_resolved_profile_over_a_limit_is_counted(
+    spark: SparkSession, tmp_path: Path, rules: Rules, times: int
+) -> None:
+    one, other = f"{1:032x}", f"{15:x}{2:031x}"
+    told = [
+        *((one, "email", n) for n in range(5)),
+        *((one, "user_id", n) for n in range(1)),
+        *((other, "user_id", n) for n in range(2)),
+    ]
+    rows = [{"kind": "identifier", "profile_id": p, "type": t, "value": f"{n}"} for p, t, n in told]
+    rows += [{"kind": "set", "profile_id": one, "type": "user_id"}] * 3
+    stored = Scratch(tmp_path).of(spark, "resolved", rows, RESOLVED)
+    over = conflicts.over_limit(stored, rules).as_frame().collect()
+    assert sum(row["times"] for row in over) == times

@@ -70,6 +70,20 @@ def test_who_shares_a_key_links_under_one_of_its_own_and_who_is_guarded_under_no
     assert told == {"a": (7, 7, 7), "b": (7, 5, 5), "c": (9, 9, None), "d": (11, 11, 5)}
 
 
+def test_guarded_and_colliding_identifiers_are_counted(spark: SparkSession, tmp_path: Path) -> None:
+    store = Scratch(tmp_path)
+    schema = "identifier_key bigint, guard string"
+    for rows, wanted in (
+        ([], (0, 0)),
+        ([(key, None) for key in range(-50, 50)], (0, 0)),
+        ([*((key, None) for key in range(-50, 50)), (7, "blocked"), (7, "shared")], (2, 0)),
+        ([*((key, None) for key in range(-50, 50)), (7, None), (-3, None), (-3, None)], (0, 3)),
+    ):
+        told = stitching.exceptional(store.of(spark, "own", rows, schema)).as_frame().collect()
+        found = tuple(sum(row[name] for row in told) for name in ("guarded", "colliding"))
+        assert found == wanted
+
+
 @pytest.mark.parametrize("ranges", [1, 3])
 def test_of_two_identifiers_with_one_key_each_has_its_own_profile(
     spark: SparkSession, scratch: Scratch, ranges: int
