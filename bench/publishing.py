@@ -20,11 +20,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
+import pyarrow.parquet as pq
 
 from bench.support import Watch
 from lake.frames import Materialised, Storable
 from lake.io.objects import objects_for
-from lake.io.scratch import read_back, stored_rows
+from lake.io.scratch import Stored, read_back, stored_rows
 from lake.io.session import spark_session
 from lake.language.parsing import audience, computed
 from lake.language.tree import computed_in
@@ -80,7 +81,7 @@ def facts(folder: Path, sets: int, observations: int) -> None:
         db.execute(f"""
             copy (select encode(md5(i::varchar))[1:16] identity_set,
                          md5((i - i % 3 % 2)::varchar) profile_id from range({sets}) t(i))
-            to '{folder}/set_profiles.parquet' (format parquet)""")
+            to '{folder}/set_profiles' (format parquet, file_size_bytes '8MB')""")
         listed = ", ".join(f"'{s}'" for s in SOURCES)
         db.execute(f"""
             copy (select encode(md5({r(1, sets)}::varchar))[1:16] identity_set, trait, value,
@@ -89,7 +90,7 @@ def facts(folder: Path, sets: int, observations: int) -> None:
                                case when {r(3, 20)} > 0 then '"v' || {r(4, 5)} || '"' end as value,
                                [{listed}][{r(5, 4)} + 1] source, seen({r(6, 200000)}) m
                         from range({observations}) t(i)))
-            to '{folder}/traits.parquet' (format parquet)""")
+            to '{folder}/traits' (format parquet, file_size_bytes '8MB')""")
         rows = []
         for salt, key in enumerate(sorted(set(keys.values()))):
             (name,) = [n for n, k in keys.items() if k == key][:1]
@@ -114,12 +115,19 @@ def write(rows: Storable, folder: Path) -> Materialised:
     return read_back(spark.read.parquet(*stored.files), stored, store)
 
 
+def stored(folder: Path) -> Materialised:
+    """Files as a night finds its tables: workers read them themselves."""
+    files = sorted(str(file) for file in folder.glob("*.parquet"))
+    rows = sum(pq.read_metadata(file).num_rows for file in files)
+    frame = spark_session("bench").read.parquet(*files)
+    return read_back(frame, Stored(tuple(files), rows), objects_for(str(folder)))
+
+
 def product_traits(folder: Path, out: Path) -> None:
     """Survivorship by the product's own transforms, as a night applies them."""
-    spark = spark_session("bench")
-    told = spark.read.parquet(f"{folder}/traits.parquet")
-    homes = spark.read.parquet(f"{folder}/set_profiles.parquet")
-    values = judged_values(told, homes, RULES, CLOCK, AS_OF, most_ranges(spark))
+    told, homes = (stored(folder / name) for name in ("traits", "set_profiles"))
+    ranges = most_ranges(spark_session("bench"))
+    values = judged_values(told, homes, RULES, CLOCK, AS_OF, ranges)
     judged = write(values, out / "judged")
     write(winning_traits(judged), out / "winners")
     write(trait_candidates(judged, CLOCK), out / "losers")
@@ -129,7 +137,7 @@ def product_profiles(folder: Path, out: Path) -> None:
     """Computed traits and audiences by the product's own transforms, as a night applies them."""
     spark = spark_session("bench")
     activity = spark.read.parquet(f"{folder}/activity.parquet")
-    homes = spark.read.parquet(f"{folder}/set_profiles.parquet")
+    homes = spark.read.parquet(f"{folder}/set_profiles")
     asked = {name: computed(said) for name, said in COMPUTED.items()}
     types = {name: each.type for name, each in asked.items()}
     conditions = {name: audience(said, types) for name, said in AUDIENCES.items()}
@@ -155,8 +163,8 @@ def by_hand_traits(folder: Path, out: Path) -> None:
                 select profile_id, trait, value, source, sum(calls) calls,
                        min((f.received_at, coalesce(f.timestamp, f.received_at), f.message_id)) fo,
                        max((l.received_at, coalesce(l.timestamp, l.received_at), l.message_id)) lo
-                from (select *, "first" f, "last" l from '{folder}/traits.parquet') o
-                join '{folder}/set_profiles.parquet' using (identity_set)
+                from (select *, "first" f, "last" l from '{folder}/traits/*.parquet') o
+                join '{folder}/set_profiles/*.parquet' using (identity_set)
                 group by all),
             ranked as (
                 select *, case when trait <> 't0' then 0 when source = 'crm' then 1
@@ -215,7 +223,7 @@ def by_hand_profiles(folder: Path, out: Path) -> None:
             with own as (
                 select profile_id, measure, value, hour, calls, total, greatest,
                        ({order.format("first")}) fo, ({order.format("last")}) lo
-                from '{folder}/activity.parquet' join '{folder}/set_profiles.parquet'
+                from '{folder}/activity.parquet' join '{folder}/set_profiles/*.parquet'
                 using (identity_set)),
             values as (
                 select profile_id, measure, value, sum(calls) calls, min(fo) fo, max(lo) lo
@@ -238,7 +246,7 @@ def by_hand_profiles(folder: Path, out: Path) -> None:
             select profile_id, coalesce(orders, 0) orders, coalesce(orders_30d, 0) orders_30d,
                    coalesce(visits_7d, 0) visits_7d, spent, spent_90d, dearest, usual, first_shop,
                    last_shop, coalesce(shops, 0) shops
-            from (select distinct profile_id from '{folder}/set_profiles.parquet')
+            from (select distinct profile_id from '{folder}/set_profiles/*.parquet')
             left join sums using (profile_id) left join shops using (profile_id)""")
         db.execute(f"""
             copy (select *, list_filter([
