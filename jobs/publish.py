@@ -13,11 +13,12 @@ from pyspark.sql import functions as F
 from jobs import profiles_sync
 from lake import sums
 from lake.errors import ConservationError
-from lake.frames import as_frame, rows_of
+from lake.frames import as_frame, columns_of, rows_of
 from lake.identity import changes, spans
 from lake.identity.stitching import SET_TOTALS
 from lake.io import publications, views
 from lake.io.delta import Lake
+from lake.lookups import looked_up
 from lake.parallel import together
 from lake.profiles.accounts import account_members, accounts
 from lake.profiles.activity import with_computed
@@ -147,14 +148,16 @@ def write(night: Night, change: Change, show: Callable[[Iterable[Table]], None])
         show([table])
         return stored
 
+    def put_changes() -> None:
+        write_changes(night, change)
+        show([IDENTITY_CHANGES, PROFILE_REDIRECTS])
+
+    def put_history() -> None:
+        write_history(night, change)
+        show([IDENTITY_HISTORY])
+
     forget_consent(night)
-    published_rows(
-        change.basis,
-        terms,
-        put,
-        partial(write_changes, night, change),
-        partial(write_history, night, change),
-    )
+    published_rows(change.basis, terms, put, put_changes, put_history)
     together(
         partial(write_accounts, night),
         partial(write_members, night, change),
@@ -415,18 +418,23 @@ def _before(lake: Lake, table: Table, versions: Mapping[str, int]) -> DataFrame:
 
 def check_conservation(night: Night, change: Change) -> None:
     """Raises ConservationError unless each call of a resolved set is in exactly one profile."""
-    lake, own = night.lake, change.basis.by_set
-    resolved = lake.read(SIGHTINGS).join(own, "identity_set", "left_semi")
-    counted = resolved.agg(F.sum("calls").alias("seen")).crossJoin(
-        change.of(lake.read(PROFILES)).agg(F.sum("calls").alias("published"))
-    )
-    row = counted.first()
-    assert row is not None
-    if (row["seen"] or 0) != (row["published"] or 0):
+    lake, key = night.lake, "identity_set"
+    profiles: Rows = lake.stored(PROFILES)
+    if change.profiles is not None:
+        profiles = change.of(rows_of(profiles))
+    sets = change.basis.set_profiles
+    of_sets = looked_up(lake.stored(SIGHTINGS), (key, sums.CALLS), sets, key, ())
+    both = (of_sets, columns_of(profiles, (sums.CALLS,)))
+    seen, published = together(*(partial(_calls_in, rows) for rows in both))
+    if seen != published:
         raise ConservationError(
-            f"The profiles hold {row['published']} calls, their identity sets {row['seen']}. "
+            f"The profiles hold {published} calls, their identity sets {seen}. "
             "Nothing was published; this is a fault of the product, please report it."
         )
+
+
+def _calls_in(rows: WorkerRows) -> int:
+    return sum(row[sums.CALLS] for row in sums.total(rows).as_frame().collect())
 
 
 def candidates(
