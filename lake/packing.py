@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from lake.frames import Kernel, KernelOfMany, ManyRows, WorkerRows, as_declared, widened
+from lake.ordered import ascending
 from lake.ranges import most_ranges, names_of_tasks, range_of_each
 from lake.schema import arrow_schema, columns_in, ddl_of
 
@@ -93,7 +94,7 @@ def _sorted(key: tuple[str, ...], batches: Iterable[pa.RecordBatch]) -> Iterator
     every = list(batches)
     if every:
         rows = pa.Table.from_batches(every)
-        yield from rows.sort_by([(name, "ascending") for name in key]).to_batches()
+        yield from ascending(rows, key).to_batches()
 
 
 def _through_one(

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
 from lake.frames import unchanged
+from lake.ordered import ascending, begins
 from lake.packing import gathered
 from lake.schema import ddl_of
 from lake.tables import DUPLICATE_CALLS
@@ -92,11 +93,8 @@ def _lost(batch: int, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBa
         return
     rows = pa.Table.from_batches(every)
     rows = rows.append_column("tie", pc.coalesce(rows["timestamp"], rows["received_at"]))
-    order = ("message_id", "received_at", "tie", "payload_hash", *PLACE)
-    rows = rows.sort_by([(name, "ascending") for name in order]).combine_chunks()
-    ids = rows["message_id"].chunk(0)
-    differs = pc.not_equal(ids[1:], ids[:-1]).to_numpy(zero_copy_only=False)
-    starts = np.flatnonzero(np.append(True, differs))
+    rows = ascending(rows, ["message_id", "received_at", "tie", "payload_hash", *PLACE])
+    starts = begins(rows["message_id"])
     sizes = np.diff(np.append(starts, len(rows)))
     winners = rows.take(pa.array(np.repeat(starts, sizes)))
     others = [pc.not_equal(rows[name], winners[name]) for name in (*PLACE, "payload_hash")]

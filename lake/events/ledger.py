@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from lake.errors import ConservationError
 from lake.frames import columns_of, widened
+from lake.ordered import ascending
 from lake.schema import arrow_schema, ddl_of
 from lake.tables import INGEST_LEDGER
 
@@ -83,7 +84,7 @@ def ledger(told: pa.Table, batch: int) -> pa.Table:
     counts = grouped.aggregate([(name, "sum") for name in _KEPT])
     counts = counts.rename_columns([*_OBJECT, *_KEPT])
     rows = objects.join(counts, list(_OBJECT), join_type="full outer")
-    rows = rows.sort_by([(name, "ascending") for name in _OBJECT])
+    rows = ascending(rows, _OBJECT)
     columns = {name: rows[name] for name in _OF_OBJECTS}
     columns |= {name: pc.fill_null(rows[name], 0) for name in _KEPT}
     columns["batch"] = pa.repeat(batch, len(rows))

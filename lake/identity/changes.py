@@ -20,6 +20,7 @@ from pyspark.sql import functions as F
 
 from lake.frames import columns_of
 from lake.lookups import looked_up
+from lake.ordered import ascending, begins
 from lake.packing import gathered
 from lake.tables import IDENTITY_CHANGES
 
@@ -249,8 +250,5 @@ def _born(number: int, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordB
 
 def _by_profile(rows: Sequence[pa.RecordBatch]) -> tuple[pa.Table, Numbers]:
     """The rows by profile, those of each by identity set, and where each profile begins."""
-    order = [(name, "ascending") for name in ("profile_id", "identity_set")]
-    found = pa.Table.from_batches(rows).sort_by(order)
-    owners = found["profile_id"].combine_chunks()
-    differs = pc.not_equal(owners[1:], owners[:-1]).to_numpy(zero_copy_only=False)
-    return found, np.flatnonzero(np.append(True, differs))
+    found = ascending(pa.Table.from_batches(rows), ["profile_id", "identity_set"])
+    return found, begins(found["profile_id"])

@@ -44,6 +44,7 @@ from lake.identity.resolve import (
     resolve,
 )
 from lake.lookups import looked_up
+from lake.ordered import ascending, begins, places
 from lake.packing import gathered
 from lake.schema import arrow_schema, arrow_type
 from lake.tables import KEYED_TYPE, MOMENT_TYPE, PATH_TYPE
@@ -130,13 +131,13 @@ def _binding(rules: Rules, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Rec
     most = [rules.max_mappings]
     if rules.strategy is Strategy.SEGMENT:
         most.append(rules.max_merges + 1)
-    components = counted["component"].to_numpy()
-    order = np.argsort(components, kind="stable")
-    found, starts = np.unique(components[order], return_index=True)
-    total = np.add.reduceat(counted["type_count"].to_numpy()[order], starts)
-    over = np.maximum.reduceat(_is_over(counted, rules)[order], starts)
+    counted = ascending(counted, ["component"])
+    starts = begins(counted["component"])
+    total = np.add.reduceat(counted["type_count"].to_numpy(), starts)
+    over = np.maximum.reduceat(_is_over(counted, rules), starts)
     binds = (over | (total > min(most))) & (rules.strategy is not Strategy.COMPONENTS)
-    named = np.maximum.reduceat(counted["named_max"].to_numpy()[order], starts)
+    named = np.maximum.reduceat(counted["named_max"].to_numpy(), starts)
+    found = counted["component"].to_numpy()[starts]
     yield pa.RecordBatch.from_pydict({"component": found[binds | named]})
 
 
@@ -257,8 +258,7 @@ def _in_order(rows: pa.Table, clock: str) -> pa.Table:
     at, tie = times_of(moments, clock)
     keys = [rows["component"], at, tie, moments.field("message_id")]
     names = ["component", "at", "tie", "message_id"]
-    order = pc.sort_indices(pa.table(keys, names), [(name, "ascending") for name in names])
-    return rows.take(order)
+    return rows.take(places(pa.table(keys, names), names))
 
 
 def _stream(judge: Judge, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -25,6 +25,7 @@ from lake.identity.components import BROADCAST_ROWS, COMPONENT
 from lake.identity.conflicts import CREATED, IDENTIFIER, SET
 from lake.identity.guards import REASONS
 from lake.identity.ids import identifier_key, identifier_key_column, keys_of, with_keys
+from lake.ordered import ascending
 from lake.packing import exchanged, gathered
 from lake.schema import arrow_schema, ddl_of
 from lake.tables import CREATED_PROFILES, IDENTITIES, KEYED_TYPE, MOMENT_TYPE, SET_PROFILES
@@ -424,8 +425,9 @@ def _with_owners(
         of_kind[kind].append(batch)
     if not of_kind["linked"]:
         return
-    order = [(name, "ascending") for name in ("identifier_key", "type", "value")]
-    linked = pa.Table.from_batches(of_kind["linked"]).sort_by(order)
+    linked = ascending(
+        pa.Table.from_batches(of_kind["linked"]), ["identifier_key", "type", "value"]
+    )
     owned = pa.Table.from_batches(of_kind["owned"], arrow_schema(ddl_of(_OWNED)))
     # By all that tells identifiers apart, for two may have one key.
     found = _numbered(linked, "row").join(

@@ -14,6 +14,7 @@ from lake import sums
 from lake.clock import times_of
 from lake.frames import columns_of
 from lake.lookups import looked_up
+from lake.ordered import ascending
 from lake.profiles.survivorship import LIST
 from lake.profiles.values import plain_texts, typed_as
 from lake.schema import arrow_type
@@ -140,7 +141,7 @@ def _entries(lists: pa.ListArray) -> pa.Table:
     """What is in lists of (name, value), sorted: (row, name, value)."""
     columns = [pc.list_parent_indices(lists), *lists.flatten().flatten()]
     entries = pa.table(columns, ["row", "name", "value"])
-    return entries.sort_by([(name, "ascending") for name in entries.column_names])
+    return ascending(entries, entries.column_names)
 
 
 def _by_name(entries: pa.Table) -> pa.Table:

@@ -31,6 +31,7 @@ from lake import sums
 from lake.clock import RECEIVED_AT, times_of
 from lake.language.spelling import spellings
 from lake.lookups import looked_up
+from lake.ordered import begins, places
 from lake.profiles.values import day_of, micros_of, number_of, plain_texts
 from lake.schema import arrow_schema, ddl_of
 from lake.sums import Numbers
@@ -270,27 +271,22 @@ class _Values(NamedTuple):
 
     def kept(self, stays: Flags) -> _Values:
         """The values without those that do not stay."""
-        groups = self.of_trait(np.arange(len(self.starts)))[stays]
-        return self.taken(np.flatnonzero(stays), _begins(groups))
+        return self.taken(np.flatnonzero(stays), begins(self.group[stays]))
 
-    def of_trait(self, numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """For each value what is so of its profile's trait."""
-        return np.repeat(numbers, np.diff(np.append(self.starts, len(self.trait))))
+    @property
+    def group(self) -> Numbers:
+        """The number of each value's trait of its profile."""
+        return _numbers(self.starts, len(self.trait))
 
 
-def _begins(*keys: np.ndarray[Any, Any]) -> Numbers:
-    """Where in a column, or in several, another value begins."""
-    if not len(keys[0]):
-        return np.empty(0, np.int64)
-    differs = np.any([key[1:] != key[:-1] for key in keys], axis=0)
-    return np.flatnonzero(np.append(True, differs))
+def _numbers(starts: Numbers, size: int) -> Numbers:
+    """The number of each of so many rows' group, of groups that begin there."""
+    return np.repeat(np.arange(len(starts)), np.diff(np.append(starts, size)))
 
 
 def _ordered(judge: Judge, rows: pa.Table) -> _Values:
     """The values in the order in which their traits prefer them."""
-    profiles = rows["profile_id"].chunk(0)
-    differs = pc.not_equal(profiles[1:], profiles[:-1]).to_numpy(zero_copy_only=False)
-    profile = np.append(0, np.cumsum(differs))
+    profile = _numbers(begins(rows["profile_id"]), len(rows))
     encoded = rows["trait"].chunk(0).dictionary_encode()
     names = encoded.dictionary.to_pylist()
     traits = judge.of(sorted(names))
@@ -317,9 +313,8 @@ def _ordered(judge: Judge, rows: pa.Table) -> _Values:
         "last": -found.last,
     }
     keys = pa.table({**in_order, "value": rows["value"], "source": rows["source"]})
-    order = pc.sort_indices(keys, [(name, "ascending") for name in keys.column_names])
-    at = order.to_numpy()
-    return found.taken(at, _begins(profile[at], trait[at]))
+    at = places(keys, keys.column_names).to_numpy()
+    return found.taken(at, begins(profile[at], trait[at]))
 
 
 def _places(moments: pa.ChunkedArray, clock: str) -> Numbers:
@@ -327,13 +322,10 @@ def _places(moments: pa.ChunkedArray, clock: str) -> Numbers:
     own = moments.chunk(0)
     times = [time.cast(pa.int64()) for time in times_of(own, clock)]
     keys = pa.table([*times, own.field("message_id")], ["at", "tie", "message_id"])
-    order = pc.sort_indices(keys, [(name, "ascending") for name in keys.column_names])
-    at, tie, ids = (column.combine_chunks() for column in keys.take(order).columns)
-    differs = [at.to_numpy()[1:] != at.to_numpy()[:-1], tie.to_numpy()[1:] != tie.to_numpy()[:-1]]
-    differs.append(pc.not_equal(ids[1:], ids[:-1]).to_numpy(zero_copy_only=False))
-    places = np.empty(len(own), np.int64)
-    places[order.to_numpy()] = np.append(0, np.cumsum(np.any(differs, axis=0)))
-    return places
+    order = places(keys, keys.column_names)
+    found = np.empty(len(own), np.int64)
+    found[order.to_numpy()] = _numbers(begins(*keys.take(order).columns), len(own))
+    return found
 
 
 def _ranks(traits: Sequence[TraitRule], trait: Numbers, rows: pa.Table) -> Numbers:
@@ -439,13 +431,13 @@ def _removed(every: _Values, told: Flags) -> Numbers:
     """For each value the place of the last null that a source told which ranks no lower; -1 where
     there is none."""
     null = np.where(told, -1, every.last)
-    group = every.of_trait(np.arange(len(every.starts)))
-    blocks = _begins(group, every.rank)
+    group = every.group
+    blocks = begins(group, every.rank)
     latest = np.maximum.reduceat(null, blocks)
     # So far within a trait: whatever one of an earlier trait has, a later trait begins above it.
     above = group[blocks] * (len(null) + 1)
     latest = np.maximum.accumulate(latest + above) - above
-    return np.repeat(latest, np.diff(np.append(blocks, len(null))))
+    return latest[_numbers(blocks, len(null))]
 
 
 def _lost(judge: Judge, values: _Values, removed: Numbers) -> np.ndarray[Any, Any]:
@@ -478,7 +470,7 @@ def _beaten(values: _Values, lost: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]
     none = len(lost)
     running = np.where(lost == "", np.arange(none), none)
     won = np.minimum(np.minimum.reduceat(running, values.starts), none - 1)
-    winner = values.of_trait(won)
+    winner = won[values.group]
     winners = values.rows.select(["value", "source"]).take(pa.array(winner))
     same_value, same_source = (
         pc.equal(values.rows[name], winners[name]).to_numpy() for name in ("value", "source")
@@ -496,8 +488,7 @@ def _lists(values: _Values, listed: Flags) -> tuple[pa.Array, Flags]:
     text is a JSON list of all, each once, in the order they were first told."""
     texts, sources = (values.rows[name].to_pylist() for name in ("value", "source"))
     members, stays = np.flatnonzero(listed), ~listed
-    of_trait = values.of_trait(np.arange(len(values.starts)))[members]
-    for own in np.split(members, _begins(of_trait)[1:]) if len(members) else ():
+    for own in np.split(members, begins(values.group[members])[1:]) if len(members) else ():
         told = sorted((values.first[n], texts[n]) for n in own.tolist())
         newest = max(own.tolist(), key=lambda n: (values.last[n], sources[n], texts[n]))
         stays[newest] = True
