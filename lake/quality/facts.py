@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from lake.frames import columns_of, in_larger, rows_of
+from lake.frames import Materialised, columns_of, in_larger, rows_of
 from lake.packing import exchanged
 from lake.quality.patterns import python_pattern
 
@@ -234,6 +234,8 @@ def _is_match(
 _TOLD: Final = "expectation int, looked_at bigint, broken bigint"
 _ALL: Final = -1
 _COUNTS: Final = "counts"
+#: Rows that one task counts, which costs less than to bring their hashes together.
+_FEW: Final = 200_000
 
 
 @dataclass(frozen=True)
@@ -255,21 +257,30 @@ def _counts(
     candidate: Rows, counted: Sequence[ByRow | Unique | Query | None]
 ) -> tuple[Counter[int], Counter[int]]:
     """The rows that each expectation looks at and those that break it, by its number; of
-    uniqueness those that seem to. One job, and one shuffle of a hash a row that is to be unique."""
+    uniqueness those that seem to. One job, and one shuffle of a hash a row that is to be unique;
+    a few stored rows are counted by one task."""
     numbered = list(enumerate(counted))
     asked = _Asked(
         {number: c for number, c in numbered if isinstance(c, ByRow)},
         {number: c for number, c in numbered if isinstance(c, Unique)},
     )
-    kinds = {_COUNTS: f"hash bigint, {_TOLD}"} | {str(n): "hash bigint" for n in asked.unique}
     rows = columns_of(candidate, asked.columns or rows_of(candidate).columns[:1])
-    parts = rows.apart(partial(_of_rows, asked), kinds)
-    told = exchanged(parts, "hash", _of_hashes, {"": _TOLD}).only("")
+    if isinstance(candidate, Materialised) and candidate.rows <= _FEW:
+        told = rows.in_one_task().then(partial(_of_few, asked), _TOLD)
+    else:
+        kinds = {_COUNTS: f"hash bigint, {_TOLD}"} | {str(n): "hash bigint" for n in asked.unique}
+        parts = rows.apart(partial(_of_rows, asked), kinds)
+        told = exchanged(parts, "hash", _of_hashes, {"": _TOLD}).only("")
     looked_at, broken = Counter[int](), Counter[int]()
     for number, seen, wrong in told.as_frame().collect():
         looked_at[number] += seen
         broken[number] += wrong
     return looked_at, broken
+
+
+def _of_few(asked: _Asked, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """All counts of a table's rows."""
+    return (counts for _, counts in _of_hashes(_of_rows(asked, batches)))
 
 
 def _of_rows(

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from lake.quality import judge
+from lake.quality import facts, judge
 from lake.quality.expectations import Expectation, Suite, load_suites
 from lake.quality.facts import Tally, tallies
 from lake.quality.gate import Candidate, Gate, Verdict, blocking, result_rows, summary, warning
 from lake.quality.phrases import phrase
 from lake.tables import EXPECTATION_RESULTS
 from tests.quality.candidates import GOOD, KEY, NOON, PROFILE, candidate
+from tests.support.stored import Scratch
 
 SUITES = load_suites(None)
 
@@ -254,6 +256,16 @@ def test_all_counts_of_a_table_come_from_one_pass(messy: DataFrame) -> None:
         ("expect_column_values_to_be_between", {"column": "number", "min_value": 1}),
     ]
     assert tallies(messy, asked) == [Tally(8, 8, 3), Tally(8, 6, 2), None, Tally(8, 6, 2)]
+
+
+@pytest.mark.parametrize("few", [0, 1_000], ids=["by ranges of their hashes", "by one task"])
+def test_stored_rows_are_counted_alike_whether_few_or_many(
+    messy: DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(facts, "_FEW", few)
+    stored = Scratch(tmp_path)("messy", messy.repartition(3))
+    asked = [(type_, kwargs) for type_, kwargs, _ in SAME]
+    assert tallies(stored, asked) == tallies(messy, asked)
 
 
 def test_an_expectation_that_cannot_be_computed_blocks_and_the_others_are_still_judged(
