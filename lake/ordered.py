@@ -41,6 +41,15 @@ def begins(*columns: Column) -> NDArray[np.int64]:
     return np.flatnonzero(np.append(True, differs))
 
 
+def numbers(starts: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """The number of each of so many rows' group, of groups that begin at ``starts``.
+
+    >>> numbers(np.array([0, 2, 3]), 5).tolist()
+    [0, 0, 1, 2, 2]
+    """
+    return np.repeat(np.arange(len(starts)), np.diff(np.append(starts, size)))
+
+
 def _differs(column: Column) -> NDArray[np.bool_]:
     """Whether each value but the first is another than the one before."""
     import pyarrow.compute as pc

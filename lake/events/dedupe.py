@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
 from lake.frames import unchanged
-from lake.ordered import ascending, begins
+from lake.ordered import ascending, begins, numbers
 from lake.packing import gathered
 from lake.schema import ddl_of
 from lake.tables import DUPLICATE_CALLS
@@ -95,8 +95,7 @@ def _lost(batch: int, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBa
     rows = rows.append_column("tie", pc.coalesce(rows["timestamp"], rows["received_at"]))
     rows = ascending(rows, ["message_id", "received_at", "tie", "payload_hash", *PLACE])
     starts = begins(rows["message_id"])
-    sizes = np.diff(np.append(starts, len(rows)))
-    winners = rows.take(pa.array(np.repeat(starts, sizes)))
+    winners = rows.take(pa.array(starts[numbers(starts, len(rows))]))
     others = [pc.not_equal(rows[name], winners[name]) for name in (*PLACE, "payload_hash")]
     told = {name: rows[name] for name in rows.column_names} | {
         "payload_differs": others.pop(),

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from lake.errors import ConservationError
 from lake.frames import columns_of, widened
 from lake.ordered import ascending
-from lake.schema import arrow_schema, ddl_of
+from lake.schema import arrow_schema, columns_in, ddl_of
 from lake.tables import INGEST_LEDGER
 
 if TYPE_CHECKING:
@@ -37,7 +37,9 @@ def counted_lines(
     ``staged`` tells of the objects that were read; all else are the rows of `events`,
     `rejected_calls` and `duplicate_calls` of the same batch. No shuffle.
     """
-    objects = staged.through(_objects, _TOLD, ["kind", *_OF_OBJECTS])
+    types = columns_in(_TOLD)
+    own = ddl_of({name: types[name] for name in _OF_OBJECTS})
+    objects = staged.of_kind("object", own).then(_widened, _TOLD)
     counts = [
         columns_of(accepted, _OBJECT).then(partial(_counted, "accepted"), _TOLD),
         columns_of(rejected, _OBJECT).then(partial(_counted, "rejected"), _TOLD),
@@ -47,11 +49,9 @@ def counted_lines(
     return reduce(lambda one, other: one.unionByName(other), frames)
 
 
-def _objects(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _widened(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     schema = arrow_schema(_TOLD)
-    for rows in batches:
-        own = rows.filter(pc.equal(rows["kind"], "object"))
-        yield widened(own.select(list(_OF_OBJECTS)), schema)
+    return (widened(rows, schema) for rows in batches)
 
 
 def _counted(name: str, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -104,9 +104,8 @@ def in_conflict(linked: WorkerRows, rules: Rules, pairs: Sequence[Pair] = ()) ->
     other ones once a pair is taken back. One shuffle.
     """
     ends = frozenset(end for pair in (*rules.never_together, *pairs) for end in pair)
-    own = f"component bigint, type string, named boolean, {_SPREAD} bigint"
-    spread = linked.then(partial(_with_named, ends), own.rpartition(",")[0]).then(_spread, own)
-    return gathered(spread, _SPREAD, partial(_binding, rules), "component bigint")
+    named = linked.then(partial(_with_named, ends), "component bigint, type string, named boolean")
+    return gathered(_spread(named), _SPREAD, partial(_binding, rules), "component bigint")
 
 
 def _with_named(
@@ -147,15 +146,8 @@ def over_limit(outcome: Materialised, rules: Rules) -> WorkerRows:
 
     ``outcome``: rows of RESOLVED, stored. One shuffle.
     """
-    names = ("kind", "profile_id", "type")
-    own = outcome.through(_identifiers, "profile_id string, type string", names)
+    own = outcome.of_kind(IDENTIFIER, "profile_id string, type string")
     return gathered(own, "profile_id", partial(_over_limit, rules), "times bigint")
-
-
-def _identifiers(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    for rows in batches:
-        own = rows.filter(pc.equal(rows["kind"], IDENTIFIER))
-        yield own.select(["profile_id", "type"])
 
 
 def _over_limit(rules: Rules, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -233,12 +225,15 @@ def resolved(sightings: WorkerRows, judge: Judge, tasks: int) -> WorkerRows:
     """
     if tasks == 1:
         return sightings.then(partial(_in_turn, judge), RESOLVED).in_one_task()
-    spread = sightings.then(_spread, f"{sightings.schema}, {_SPREAD} bigint")
-    return gathered(spread, _SPREAD, partial(_in_turn, judge), RESOLVED, tasks)
+    return gathered(_spread(sightings), _SPREAD, partial(_in_turn, judge), RESOLVED, tasks)
 
 
-def _spread(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _spread(rows: WorkerRows) -> WorkerRows:
     """The rows with a hash of their component: the least of some hashes is none itself."""
+    return rows.then(_with_spread, f"{rows.schema}, {_SPREAD} bigint")
+
+
+def _with_spread(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for rows in batches:
         mixed = rows["component"].to_numpy().view(np.uint64) * _GOLDEN
         yield rows.append_column(_SPREAD, pa.array(mixed.view(np.int64)))
@@ -333,8 +328,7 @@ class _Ordered:
         and it changes only to an older founder's. With one creator nothing was ever merged.
         """
         count = len(self._components)
-        changes = self._components[1:] != self._components[:-1]
-        starts = np.flatnonzero(np.concatenate(([True], changes)))
+        starts = begins(self._components)
         creates = np.bincount(self._rows[~self._is_new], minlength=count) == 0
         creators = np.add.reduceat(creates.astype(np.int64), starts).tolist()
         ends = [*starts[1:].tolist(), count]

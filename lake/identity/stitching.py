@@ -390,8 +390,9 @@ def identities(
     """
     kernel = partial(_with_contested, contested.reader())
     every = linked.then(kernel, f"{linked.schema}, contested boolean")
-    needed = ("kind", "type", "value", "profile_id", "segment_id", "moment")
-    owned = resolved.through(_owned, ddl_of(_OWNED), needed)
+    names = ("type", "value", "profile_id", "segment_id")
+    named = ddl_of({name: _OWNED[name] for name in names} | {"moment": MOMENT_TYPE})
+    owned = resolved.of_kind(IDENTIFIER, named).then(_owned, ddl_of(_OWNED))
     both = [every.as_kind("linked"), owned.as_kind("owned")]
     made = exchanged(both, "identifier_key", _with_owners, {"": IDENTITIES.ddl}, ranges)
     return replace(made.only(""), in_order=True)
@@ -409,8 +410,7 @@ def _with_contested(
 
 
 def _owned(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    for every in batches:
-        rows = every.filter(pc.equal(every["kind"], IDENTIFIER))
+    for rows in batches:
         keys = keys_of(rows["type"], rows["value"])
         told = {name: rows[name] for name in rows.schema.names}
         told |= {"identifier_key": keys, "mapped": rows["moment"]}

@@ -14,7 +14,7 @@ from lake import sums
 from lake.clock import times_of
 from lake.frames import columns_of
 from lake.lookups import looked_up
-from lake.ordered import ascending
+from lake.ordered import ascending, begins
 from lake.profiles.survivorship import LIST
 from lake.profiles.values import plain_texts, typed_as
 from lake.schema import arrow_type
@@ -147,18 +147,17 @@ def _entries(lists: pa.ListArray) -> pa.Table:
 def _by_name(entries: pa.Table) -> pa.Table:
     """The entries of each row and name as one, with a list of their values."""
     row, names, values = (column.combine_chunks() for column in entries.columns)
-    kinds = names.dictionary_encode().indices.to_numpy()
-    changes = np.diff(row.to_numpy(), prepend=-1) | np.diff(kinds, prepend=-1)
-    begins = np.flatnonzero(changes).astype(np.int32)
-    lists = pa.ListArray.from_arrays(np.append(begins, np.int32(len(row))), values)
-    return pa.table([row.take(begins), names.take(begins), lists], entries.column_names)
+    starts = pa.array(begins(row, names), pa.int32())
+    ends = pa.concat_arrays([starts, pa.array([len(row)], pa.int32())])
+    lists = pa.ListArray.from_arrays(ends, values)
+    return pa.table([row.take(starts), names.take(starts), lists], entries.column_names)
 
 
 def _maps(entries: pa.Table, rows: int) -> pa.MapArray:
     """A map for each row of (row, name, value), in the order of these."""
     row, names, values = (column.combine_chunks() for column in entries.columns)
-    begins = np.searchsorted(row.to_numpy(), np.arange(rows + 1)).astype(np.int32)
-    return pa.MapArray.from_arrays(begins, names, values)
+    starts = np.searchsorted(row.to_numpy(), np.arange(rows + 1)).astype(np.int32)
+    return pa.MapArray.from_arrays(starts, names, values)
 
 
 def with_typed_traits(profiles: DataFrame, rules: Sequence[TraitRule]) -> DataFrame:

@@ -31,7 +31,7 @@ from lake import sums
 from lake.clock import RECEIVED_AT, times_of
 from lake.language.spelling import spellings
 from lake.lookups import looked_up
-from lake.ordered import begins, places
+from lake.ordered import begins, numbers, places
 from lake.profiles.values import day_of, micros_of, number_of, plain_texts
 from lake.schema import arrow_schema, ddl_of
 from lake.sums import Numbers
@@ -276,17 +276,12 @@ class _Values(NamedTuple):
     @property
     def group(self) -> Numbers:
         """The number of each value's trait of its profile."""
-        return _numbers(self.starts, len(self.trait))
-
-
-def _numbers(starts: Numbers, size: int) -> Numbers:
-    """The number of each of so many rows' group, of groups that begin there."""
-    return np.repeat(np.arange(len(starts)), np.diff(np.append(starts, size)))
+        return numbers(self.starts, len(self.trait))
 
 
 def _ordered(judge: Judge, rows: pa.Table) -> _Values:
     """The values in the order in which their traits prefer them."""
-    profile = _numbers(begins(rows["profile_id"]), len(rows))
+    profile = numbers(begins(rows["profile_id"]), len(rows))
     encoded = rows["trait"].chunk(0).dictionary_encode()
     names = encoded.dictionary.to_pylist()
     traits = judge.of(sorted(names))
@@ -324,7 +319,7 @@ def _places(moments: pa.ChunkedArray, clock: str) -> Numbers:
     keys = pa.table([*times, own.field("message_id")], ["at", "tie", "message_id"])
     order = places(keys, keys.column_names)
     found = np.empty(len(own), np.int64)
-    found[order.to_numpy()] = _numbers(begins(*keys.take(order).columns), len(own))
+    found[order.to_numpy()] = numbers(begins(*keys.take(order).columns), len(own))
     return found
 
 
@@ -437,7 +432,7 @@ def _removed(every: _Values, told: Flags) -> Numbers:
     # So far within a trait: whatever one of an earlier trait has, a later trait begins above it.
     above = group[blocks] * (len(null) + 1)
     latest = np.maximum.accumulate(latest + above) - above
-    return latest[_numbers(blocks, len(null))]
+    return latest[numbers(blocks, len(null))]
 
 
 def _lost(judge: Judge, values: _Values, removed: Numbers) -> np.ndarray[Any, Any]:
